@@ -1,0 +1,80 @@
+package approval
+
+import "slices"
+
+// Alias is one login of an entity: the accessor of the auth mount and the name there.
+type Alias struct {
+	MountAccessor string `json:"mount_accessor"`
+	Name          string `json:"name"`
+}
+
+// Person is who did something, frozen at the moment of doing it. The aliases are kept because entities can be
+// merged later, while a login stays the login of one human being.
+type Person struct {
+	EntityID string  `json:"entity_id"`
+	Name     string  `json:"name"`
+	Aliases  []Alias `json:"aliases,omitempty"`
+}
+
+// Standing is what the identity store says of one entity at one moment. The zero value is an entity that does not exist.
+type Standing struct {
+	Person
+	// Exists is false for an entity that is unknown, deleted, or merged into another one.
+	Exists   bool
+	Disabled bool
+	// Groups are the names of the approver groups the entity belongs to.
+	Groups []string
+	// Metadata is the entity's own metadata, for templates.
+	Metadata map[string]string
+}
+
+// problem says why an entity can do nothing, or "" if it can.
+func (s Standing) problem() string {
+	switch {
+	case !s.Exists:
+		return "no longer exists in Vault (deleted or merged into another entity)"
+	case s.Disabled:
+		return "is disabled in Vault"
+	}
+	return ""
+}
+
+// Roster holds the standing of entities by entity id. An absent entity does not exist.
+type Roster map[string]Standing
+
+// people tells which entities are one human being: those that share an entity id or a login, directly or through others.
+type people struct{ leader map[string]string }
+
+func newPeople() *people { return &people{leader: map[string]string{}} }
+
+func (p *people) find(key string) string {
+	for {
+		next, known := p.leader[key]
+		if !known || next == key {
+			return key
+		}
+		key = next
+	}
+}
+
+// add links the person's entity id with every login in the given snapshots of it.
+func (p *people) add(snapshots ...Person) {
+	for _, person := range snapshots {
+		own := p.find(entityKey(person))
+		for _, alias := range person.Aliases {
+			p.leader[p.find("alias\x00"+alias.MountAccessor+"\x00"+alias.Name)] = own
+		}
+	}
+}
+
+func (p *people) of(person Person) string { return p.find(entityKey(person)) }
+
+func entityKey(person Person) string { return "entity\x00" + person.EntityID }
+
+// samePerson reports whether two snapshots are of one human being.
+func samePerson(a, b Person) bool {
+	if a.EntityID == b.EntityID {
+		return true
+	}
+	return slices.ContainsFunc(a.Aliases, func(alias Alias) bool { return slices.Contains(b.Aliases, alias) })
+}

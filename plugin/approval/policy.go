@@ -1,0 +1,213 @@
+package approval
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// Limits on what one policy may hold. They keep the cost of a decision bounded; no real policy comes near them.
+const (
+	MaxRules         = 32
+	MaxApprovals     = 100
+	MaxGroupsPerRule = 32
+	MaxPatternBytes  = 1024
+)
+
+// Revision tells which write of a named object this is.
+type Revision struct {
+	// Version counts writes, from 1.
+	Version   int       `json:"version"`
+	UpdatedAt time.Time `json:"updated_at"`
+	// UpdatedBy is the display name of the token that wrote it.
+	UpdatedBy string `json:"updated_by"`
+}
+
+// ApproverGroup is a named set of approvers: entities, and members of identity groups.
+type ApproverGroup struct {
+	Name             string   `json:"name"`
+	EntityIDs        []string `json:"entity_ids"`
+	IdentityGroupIDs []string `json:"identity_group_ids"`
+	Description      string   `json:"description"`
+	Revision
+}
+
+// Validate refuses a group that nobody could ever be in.
+func (g ApproverGroup) Validate() error {
+	if len(g.EntityIDs) == 0 && len(g.IdentityGroupIDs) == 0 {
+		return errors.New("entity_ids and identity_group_ids are both empty; name at least one entity or identity group")
+	}
+	return errors.Join(noneEmpty("entity_ids", g.EntityIDs), noneEmpty("identity_group_ids", g.IdentityGroupIDs))
+}
+
+// noneEmpty refuses an empty id, which is nobody's: a caller without an entity presents it.
+func noneEmpty(field string, ids []string) error {
+	if i := slices.Index(ids, ""); i >= 0 {
+		return fmt.Errorf("%s[%d] is empty", field, i)
+	}
+	return nil
+}
+
+// Has reports whether an entity, of which the identity groups are given, belongs to the group.
+func (g ApproverGroup) Has(entityID string, identityGroupIDs []string) bool {
+	return member(g.EntityIDs, g.IdentityGroupIDs, entityID, identityGroupIDs)
+}
+
+func member(entities, groups []string, entityID string, identityGroupIDs []string) bool {
+	return slices.Contains(entities, entityID) ||
+		slices.ContainsFunc(identityGroupIDs, func(id string) bool { return slices.Contains(groups, id) })
+}
+
+// Rule is one condition of a policy: so many distinct people out of these approver groups.
+type Rule struct {
+	Name           string   `json:"name"`
+	ApproverGroups []string `json:"approver_groups"`
+	Approvals      int      `json:"approvals"`
+}
+
+// Policy says who must agree and within which limits. Every rule must be met; one person counts for at most one rule.
+type Policy struct {
+	Name  string `json:"name"`
+	Rules []Rule `json:"rules"`
+	// DenyThreshold is how many eligible people must deny to refuse a request for good; at least 1.
+	DenyThreshold     int  `json:"deny_threshold"`
+	AllowSelfApproval bool `json:"allow_self_approval"`
+	RequireReason     bool `json:"require_reason"`
+	// ReasonPattern is a regular expression that the whole reason must match; empty allows any.
+	ReasonPattern string `json:"reason_pattern"`
+	// RequestTTL bounds how long a request waits for its quorum, ClaimTTL how long an approval waits to be claimed.
+	RequestTTL time.Duration `json:"request_ttl"`
+	ClaimTTL   time.Duration `json:"claim_ttl"`
+	// DefaultTTL is the window of a request that names none; 0 stands for the smaller of one hour and MaxTTL.
+	DefaultTTL  time.Duration `json:"default_ttl"`
+	MaxTTL      time.Duration `json:"max_ttl"`
+	Description string        `json:"description"`
+	Revision
+}
+
+// NewPolicy is what a policy says where its author says nothing. It has no rules yet, so it is not valid.
+func NewPolicy(name string) Policy {
+	return Policy{
+		Name: name, DenyThreshold: 1, RequireReason: true,
+		RequestTTL: 8 * time.Hour, ClaimTTL: time.Hour, MaxTTL: 8 * time.Hour,
+	}
+}
+
+// WindowDefault is the window of a request that names none.
+func (p Policy) WindowDefault() time.Duration {
+	if p.DefaultTTL == 0 {
+		return min(time.Hour, p.MaxTTL)
+	}
+	return p.DefaultTTL
+}
+
+// Validate refuses a policy that could never be met or that would let anything pass.
+// Whether its groups exist and hold enough people is for [Check].
+func (p Policy) Validate() error {
+	if len(p.Rules) == 0 {
+		return errors.New("rules is empty; a policy needs at least one rule")
+	}
+	if len(p.Rules) > MaxRules {
+		return fmt.Errorf("rules has %d entries; at most %d are accepted", len(p.Rules), MaxRules)
+	}
+	names := map[string]bool{}
+	for i, rule := range p.Rules {
+		if rule.Name == "" {
+			return fmt.Errorf("rules[%d]: name is empty", i)
+		}
+		if names[rule.Name] {
+			return fmt.Errorf("rule %q: there are two rules of this name", rule.Name)
+		}
+		names[rule.Name] = true
+		if err := rule.validate(); err != nil {
+			return fmt.Errorf("rule %q: %w", rule.Name, err)
+		}
+	}
+	if p.DenyThreshold < 1 {
+		return fmt.Errorf("deny_threshold is %d; it must be at least 1", p.DenyThreshold)
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"request_ttl", p.RequestTTL}, {"claim_ttl", p.ClaimTTL}, {"max_ttl", p.MaxTTL}, {"default_ttl", p.WindowDefault()}} {
+		if !wholeSeconds(d.value) {
+			return fmt.Errorf("%s is %s; it must be whole seconds and at least 1s", d.field, d.value)
+		}
+	}
+	if p.DefaultTTL > p.MaxTTL {
+		return fmt.Errorf("default_ttl (%s) is longer than max_ttl (%s)", p.DefaultTTL, p.MaxTTL)
+	}
+	if _, err := anchored(p.ReasonPattern); err != nil {
+		return fmt.Errorf("reason_pattern: %w", err)
+	}
+	return nil
+}
+
+// wholeSeconds reports whether a duration is one that Vault can count: leases are whole seconds.
+func wholeSeconds(d time.Duration) bool { return d >= time.Second && d%time.Second == 0 }
+
+func (r Rule) validate() error {
+	if r.Approvals < 1 {
+		return fmt.Errorf("approvals is %d; it must be at least 1", r.Approvals)
+	}
+	if r.Approvals > MaxApprovals {
+		return fmt.Errorf("approvals is %d; at most %d are accepted", r.Approvals, MaxApprovals)
+	}
+	if len(r.ApproverGroups) == 0 {
+		return errors.New("approver_groups is empty; name at least one approver group")
+	}
+	if len(r.ApproverGroups) > MaxGroupsPerRule {
+		return fmt.Errorf("approver_groups has %d entries; at most %d are accepted", len(r.ApproverGroups), MaxGroupsPerRule)
+	}
+	for i, group := range r.ApproverGroups {
+		if group == "" {
+			return fmt.Errorf("approver_groups[%d] is empty", i)
+		}
+		if slices.Contains(r.ApproverGroups[:i], group) {
+			return fmt.Errorf("approver_groups names %q twice", group)
+		}
+	}
+	return nil
+}
+
+// Groups lists the approver groups that the rules name, each once, in order.
+func (p Policy) Groups() []string {
+	var groups []string
+	for _, rule := range p.Rules {
+		for _, group := range rule.ApproverGroups {
+			if !slices.Contains(groups, group) {
+				groups = append(groups, group)
+			}
+		}
+	}
+	return groups
+}
+
+// eligible lists the indexes of the rules that someone in the given approver groups can count for.
+func (p Policy) eligible(groups []string) []int {
+	var rules []int
+	for i, rule := range p.Rules {
+		if slices.ContainsFunc(rule.ApproverGroups, func(g string) bool { return slices.Contains(groups, g) }) {
+			rules = append(rules, i)
+		}
+	}
+	return rules
+}
+
+// anchored compiles a pattern so that it has to match the whole value, newlines included.
+func anchored(pattern string) (*regexp.Regexp, error) {
+	if len(pattern) > MaxPatternBytes {
+		return nil, fmt.Errorf("the pattern has %d bytes; at most %d are accepted", len(pattern), MaxPatternBytes)
+	}
+	if _, err := regexp.Compile(pattern); err != nil {
+		return nil, fmt.Errorf("%q is not a regular expression (RE2 syntax): %w", pattern, err)
+	}
+	whole, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+	if err != nil {
+		// A pattern that compiles alone can only fail here by quoting the closing parenthesis or by its depth.
+		return nil, fmt.Errorf(`%q holds a \Q without its \E, or too many parentheses in each other`, pattern)
+	}
+	return whole, nil
+}

@@ -1,0 +1,207 @@
+package approval
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPolicyThatCouldNotBeMetOrLetsAnythingPassIsRefused(t *testing.T) {
+	manyGroups := make([]string, MaxGroupsPerRule+1)
+	for i := range manyGroups {
+		manyGroups[i] = fmt.Sprintf("g%d", i)
+	}
+	manyRules := make([]Rule, MaxRules+1)
+	for i := range manyRules {
+		manyRules[i] = rule(fmt.Sprintf("r%d", i), 1, "dbas")
+	}
+	rules := func(rules ...Rule) func(*Policy) { return func(p *Policy) { p.Rules = rules } }
+	for _, c := range []struct {
+		name    string
+		change  func(*Policy)
+		refusal string
+	}{
+		{"as it is", func(*Policy) {}, ""},
+		{"the zero policy", func(p *Policy) { *p = Policy{} }, "rules is empty; a policy needs at least one rule"},
+		{"no rules", rules(), "rules is empty; a policy needs at least one rule"},
+		{"as many rules as are accepted", rules(manyRules[1:]...), ""},
+		{"one rule more", rules(manyRules...), "rules has 33 entries; at most 32 are accepted"},
+		{"a rule without name", rules(rule("a", 1, "dbas"), rule("", 1, "dbas")), "rules[1]: name is empty"},
+		{"two rules of one name", rules(rule("a", 1, "dbas"), rule("a", 2, "leads")), `rule "a": there are two rules of this name`},
+		{"zero approvals", rules(rule("a", 0, "dbas")), `rule "a": approvals is 0; it must be at least 1`},
+		{"negative approvals", rules(rule("a", -1, "dbas")), `rule "a": approvals is -1; it must be at least 1`},
+		{"as many approvals as are accepted", rules(rule("a", 100, "dbas")), ""},
+		{"one approval more", rules(rule("a", 101, "dbas")), `rule "a": approvals is 101; at most 100 are accepted`},
+		{"no groups", rules(rule("a", 1)), `rule "a": approver_groups is empty; name at least one approver group`},
+		{"as many groups as are accepted", rules(rule("a", 1, manyGroups[1:]...)), ""},
+		{"one group more", rules(rule("a", 1, manyGroups...)), `rule "a": approver_groups has 33 entries; at most 32 are accepted`},
+		{"a group without name", rules(rule("a", 1, "dbas", "")), `rule "a": approver_groups[1] is empty`},
+		{"a group twice", rules(rule("a", 1, "dbas", "leads", "dbas")), `rule "a": approver_groups names "dbas" twice`},
+		{"the second rule is at fault", rules(rule("a", 1, "dbas"), rule("b", 0, "dbas")), `rule "b": approvals is 0`},
+		{"zero deny_threshold", func(p *Policy) { p.DenyThreshold = 0 }, "deny_threshold is 0; it must be at least 1"},
+		{"negative deny_threshold", func(p *Policy) { p.DenyThreshold = -1 }, "deny_threshold is -1; it must be at least 1"},
+		{"zero request_ttl", func(p *Policy) { p.RequestTTL = 0 }, "request_ttl is 0s"},
+		{"negative request_ttl", func(p *Policy) { p.RequestTTL = -time.Hour }, "request_ttl is -1h0m0s"},
+		{"request_ttl in parts of seconds", func(p *Policy) { p.RequestTTL = 1500 * time.Millisecond }, "request_ttl is 1.5s; it must be whole seconds and at least 1s"},
+		{"zero claim_ttl", func(p *Policy) { p.ClaimTTL = 0 }, "claim_ttl is 0s"},
+		{"shortest claim_ttl", func(p *Policy) { p.ClaimTTL = time.Second }, ""},
+		{"claim_ttl below a second", func(p *Policy) { p.ClaimTTL = time.Second - 1 }, "claim_ttl is 999.999999ms"},
+		{"zero max_ttl", func(p *Policy) { p.MaxTTL = 0 }, "max_ttl is 0s"},
+		{"negative max_ttl", func(p *Policy) { p.MaxTTL = -1 }, "max_ttl is -1ns"},
+		{"default_ttl given", func(p *Policy) { p.DefaultTTL = 8 * time.Hour }, ""},
+		{"negative default_ttl", func(p *Policy) { p.DefaultTTL = -time.Second }, "default_ttl is -1s"},
+		{"default_ttl below a second", func(p *Policy) { p.DefaultTTL = time.Millisecond }, "default_ttl is 1ms"},
+		{"default_ttl above max_ttl", func(p *Policy) { p.DefaultTTL = 8*time.Hour + time.Second }, "default_ttl (8h0m1s) is longer than max_ttl (8h0m0s)"},
+		{"a reason_pattern", func(p *Policy) { p.ReasonPattern = `INC-\d+` }, ""},
+		{"a reason_pattern that is none", func(p *Policy) { p.ReasonPattern = "(" }, `reason_pattern: "(" is not a regular expression (RE2 syntax)`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			policy := prod(rule("dba", 1, "dbas"))
+			c.change(&policy)
+			err := policy.Validate()
+			if c.refusal != "" {
+				wantRefusal(t, err, c.refusal)
+			} else if err != nil {
+				t.Fatalf("refused: %v", err)
+			}
+		})
+	}
+}
+
+func TestNewPolicyIsStrictAndLacksOnlyRules(t *testing.T) {
+	wantEqual(t, "policy", NewPolicy("prod"), Policy{
+		Name: "prod", DenyThreshold: 1, RequireReason: true, RequestTTL: 8 * time.Hour, ClaimTTL: time.Hour, MaxTTL: 8 * time.Hour,
+	})
+	policy := NewPolicy("prod")
+	wantRefusal(t, policy.Validate(), "rules is empty")
+	policy.Rules = []Rule{rule("dba", 1, "dbas")}
+	if err := policy.Validate(); err != nil {
+		t.Errorf("refused: %v", err)
+	}
+}
+
+func TestApproverGroupNobodyCouldBeInIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		group   ApproverGroup
+		refusal string
+	}{
+		{"nothing", ApproverGroup{}, "entity_ids and identity_group_ids are both empty"},
+		{"empty lists", ApproverGroup{EntityIDs: []string{}, IdentityGroupIDs: []string{}}, "entity_ids and identity_group_ids are both empty"},
+		{"an entity", ApproverGroup{EntityIDs: []string{"e"}}, ""},
+		{"an identity group", ApproverGroup{IdentityGroupIDs: []string{"g"}}, ""},
+		{"an entity without id", ApproverGroup{EntityIDs: []string{"e", ""}}, "entity_ids[1] is empty"},
+		{"an identity group without id", ApproverGroup{EntityIDs: []string{"e"}, IdentityGroupIDs: []string{""}}, "identity_group_ids[0] is empty"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := c.group.Validate()
+			if c.refusal != "" {
+				wantRefusal(t, err, c.refusal)
+			} else if err != nil {
+				t.Fatalf("refused: %v", err)
+			}
+		})
+	}
+}
+
+func TestApproverGroupHoldsEntitiesAndMembersOfItsIdentityGroups(t *testing.T) {
+	group := ApproverGroup{EntityIDs: []string{"bob", "carol"}, IdentityGroupIDs: []string{"g1", "g2"}}
+	for _, c := range []struct {
+		entity string
+		groups []string
+		want   bool
+	}{
+		{"carol", nil, true},
+		{"dave", []string{"g0", "g2"}, true},
+		{"dave", []string{"g0"}, false},
+		{"dave", nil, false},
+		{"", nil, false},
+		// An entity id is not an identity group's id, nor the other way round.
+		{"g1", []string{"bob"}, false},
+	} {
+		if got := group.Has(c.entity, c.groups); got != c.want {
+			t.Errorf("Has(%q, %q) is %t", c.entity, c.groups, got)
+		}
+	}
+	if (ApproverGroup{}).Has("", nil) || (ApproverGroup{}).Has("bob", []string{"g1"}) {
+		t.Error("the zero group has a member")
+	}
+}
+
+func TestDefaultWindowIsAnHourOrTheMaximumIfThatIsShorter(t *testing.T) {
+	for _, c := range []struct{ given, maximum, want time.Duration }{
+		{0, 8 * time.Hour, time.Hour},
+		{0, time.Minute, time.Minute},
+		{2 * time.Hour, 8 * time.Hour, 2 * time.Hour},
+	} {
+		policy := Policy{DefaultTTL: c.given, MaxTTL: c.maximum}
+		wantEqual(t, "default window", policy.WindowDefault(), c.want)
+	}
+}
+
+func TestGroupsOfAPolicyAreListedOnceInOrder(t *testing.T) {
+	policy := prod(rule("a", 1, "leads", "dbas"), rule("b", 1, "dbas", "security"))
+	wantEqual(t, "groups", policy.Groups(), []string{"leads", "dbas", "security"})
+}
+
+func TestPatternsMatchTheWholeValue(t *testing.T) {
+	for _, c := range []struct {
+		pattern string
+		yes, no []string
+	}{
+		{"a|b", []string{"a", "b"}, []string{"ab", "ax", "xb", "", "a\n", "\nb"}},
+		{"a|", []string{"a", ""}, []string{"b", "ab"}},
+		{"(?m)^a$", []string{"a"}, []string{"a\nb", "b\na", "a\n"}},
+		{"(?s).*", []string{"", "a\nb"}, nil},
+		{".*", []string{"", "a b"}, []string{"a\nb", "\n"}},
+		{"^a$", []string{"a"}, []string{"a\n", "ba"}},
+		{`(?i)inc-\d+`, []string{"INC-1", "inc-22"}, []string{"INC-", "see INC-1", "INC-1 "}},
+		{"a{2}", []string{"aa"}, []string{"aaa", "a"}},
+	} {
+		pattern, err := anchored(c.pattern)
+		if err != nil {
+			t.Fatalf("%q: %v", c.pattern, err)
+		}
+		for _, value := range c.yes {
+			if !pattern.MatchString(value) {
+				t.Errorf("%q does not match %q", c.pattern, value)
+			}
+		}
+		for _, value := range c.no {
+			if pattern.MatchString(value) {
+				t.Errorf("%q matches %q", c.pattern, value)
+			}
+		}
+	}
+}
+
+func TestPatternsCannotEscapeTheirAnchors(t *testing.T) {
+	for pattern, refusal := range map[string]string{
+		"a)|(b":      "is not a regular expression",
+		"a)|(?:b":    "is not a regular expression",
+		")(":         "is not a regular expression",
+		"(":          "is not a regular expression",
+		"[":          "is not a regular expression",
+		`\`:          "is not a regular expression",
+		`a\Q`:        `a \Q without its \E`,
+		`\Qa)|b`:     `a \Q without its \E`,
+		`\Qa\E|\Qb`:  `a \Q without its \E`,
+		"(?P<a>x)(":  "is not a regular expression",
+		"(?<=a)b":    "is not a regular expression",
+		`(a)\1`:      "is not a regular expression",
+		"a{1001}":    "is not a regular expression",
+		"(?z)a":      "is not a regular expression",
+		"\xff":       "is not a regular expression",
+		"a{1000}{9}": "is not a regular expression",
+	} {
+		_, err := anchored(pattern)
+		wantRefusal(t, err, refusal)
+	}
+
+	if _, err := anchored(strings.Repeat("a", MaxPatternBytes)); err != nil {
+		t.Errorf("the longest pattern is refused: %v", err)
+	}
+	_, err := anchored(strings.Repeat("a", MaxPatternBytes+1))
+	wantRefusal(t, err, "the pattern has 1025 bytes; at most 1024 are accepted")
+}
