@@ -1,0 +1,229 @@
+package vaulttest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// guardScript runs in a shell that outlives us. It reads which process groups belong to its folder until
+// its input ends, which happens when we close it and just as well when we are killed; then it ends them all
+// and removes the folder. SIGQUIT comes first because it is PostgreSQL's immediate shutdown, the last one
+// that gives back its shared memory.
+const guardScript = `
+trap '' HUP INT TERM QUIT
+groups=
+while read -r verb group; do
+	case $verb in
+	watch) groups="$groups $group" ;;
+	forget)
+		left=
+		for g in $groups; do [ "$g" = "$group" ] || left="$left $g"; done
+		groups=$left ;;
+	esac
+done
+for signal in QUIT KILL; do
+	for g in $groups; do kill -s "$signal" -- "-$g" 2>/dev/null; done
+	tries=0
+	while [ "$tries" -lt 30 ]; do
+		alive=
+		for g in $groups; do kill -s 0 -- "-$g" 2>/dev/null && alive=yes; done
+		[ -n "$alive" ] || break
+		sleep 0.1
+		tries=$((tries + 1))
+	done
+done
+rm -rf -- "$1"
+`
+
+// A sandbox is a temporary folder together with the processes that work in it. Neither outlives this
+// process, however it ends: a shell waits at the other end of a pipe for us to be gone.
+type sandbox struct {
+	dir   string
+	guard *exec.Cmd
+	pipe  io.WriteCloser
+}
+
+// newSandbox makes a folder named after what is in it.
+func newSandbox(what string) (*sandbox, error) {
+	dir, err := os.MkdirTemp(shortTempDir(), "jit-"+what+"-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder for %s: %w", what, err)
+	}
+	guard := exec.Command("/bin/sh", "-c", guardScript, "guard", dir)
+	guard.Dir = "/"
+	// A session of its own keeps Ctrl-C in the terminal from reaching it.
+	guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	pipe, err := guard.StdinPipe()
+	if err == nil {
+		err = guard.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the guard of %s: %w", dir, err), os.RemoveAll(dir))
+	}
+	return &sandbox{dir: dir, guard: guard, pipe: pipe}, nil
+}
+
+// shortTempDir is the temporary folder, or /tmp where that has a long name: the path of a Unix socket, and
+// plugins talk through one, must stay under 104 bytes.
+func shortTempDir() string {
+	if dir := os.TempDir(); len(dir) <= 24 {
+		return dir
+	}
+	return "/tmp"
+}
+
+// close ends what still runs and removes the folder. It may be called twice.
+func (s *sandbox) close() error {
+	if s.guard == nil {
+		return nil
+	}
+	err := s.pipe.Close()
+	if waitErr := s.guard.Wait(); err == nil {
+		err = waitErr
+	}
+	s.guard = nil
+	if err != nil {
+		return fmt.Errorf("cleaning up %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+func (s *sandbox) tell(verb string, pid int) error {
+	if _, err := fmt.Fprintf(s.pipe, "%s %d\n", verb, pid); err != nil {
+		return fmt.Errorf("telling the guard of %s to %s process group %d: %w", s.dir, verb, pid, err)
+	}
+	return nil
+}
+
+// A process runs in a process group of its own, which holds whatever it starts in turn.
+type process struct {
+	cmd  *exec.Cmd
+	box  *sandbox
+	log  string
+	done chan struct{} // closed once the process has ended
+	gone sync.Once     // its number may be another's after that
+}
+
+// command describes a process to be started in a sandbox.
+type command struct {
+	path string
+	args []string
+	env  []string
+	log  string              // file that its output is appended to
+	user *syscall.Credential // nil: our own
+}
+
+// start runs a command. The process first waits for a word from us, which comes after the guard knows of it;
+// so there is no moment at which our death would leave it behind.
+func (s *sandbox) start(c command) (*process, error) {
+	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w", c.path, err)
+	}
+	defer log.Close() //nolint:errcheck // nothing is written through this descriptor
+
+	cmd := exec.Command("/bin/sh", append([]string{"-c", `read -r go && exec "$@" </dev/null`, "sh", c.path}, c.args...)...)
+	cmd.Dir = s.dir
+	cmd.Env = c.env
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.user}
+	word, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w", c.path, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", c.path, err)
+	}
+	p := &process{cmd: cmd, box: s, log: c.log, done: make(chan struct{})}
+	go func() {
+		cmd.Wait() //nolint:errcheck // how it ended is in its log
+		close(p.done)
+	}()
+	err = s.tell("watch", p.pid())
+	if err == nil {
+		_, err = io.WriteString(word, "go\n")
+	}
+	if err != nil {
+		p.kill()
+		return nil, fmt.Errorf("starting %s: %w", c.path, err)
+	}
+	return p, nil
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// stop asks the process to end and kills its group if it has not within the grace period.
+func (p *process) stop(sig syscall.Signal, grace time.Duration) {
+	if p.running() {
+		syscall.Kill(p.pid(), sig) //nolint:errcheck // it may have ended by itself
+		select {
+		case <-p.done:
+		case <-time.After(grace):
+		}
+	}
+	p.kill()
+}
+
+// kill ends the whole group as kill -9 does.
+func (p *process) kill() {
+	p.gone.Do(func() {
+		syscall.Kill(-p.pid(), syscall.SIGKILL) //nolint:errcheck // the group may be gone
+		<-p.done
+		// A guard that cannot be told is gone, and then there is nobody who could end a wrong group.
+		p.box.tell("forget", p.pid()) //nolint:errcheck
+	})
+}
+
+// await polls until ready says yes, the process ends, or the context does.
+func (p *process) await(ctx context.Context, ready func(context.Context) error) error {
+	tick := time.NewTicker(25 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("it ended; its last words were:\n%s", tail(p.log, 15))
+		case <-ctx.Done():
+			return fmt.Errorf("%w; the last try gave: %w", context.Cause(ctx), err)
+		case <-tick.C:
+		}
+	}
+}
+
+// tail is the end of a text file, for error messages.
+func tail(path string, lines int) string {
+	f, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close() //nolint:errcheck // read only
+	var last []string
+	for scan := bufio.NewScanner(f); scan.Scan(); {
+		if last = append(last, scan.Text()); len(last) > lines {
+			last = last[1:]
+		}
+	}
+	return strings.Join(last, "\n")
+}

@@ -1,0 +1,194 @@
+package vaulttest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// TokenAccessors are the accessors of all tokens that live now.
+func (c *Cluster) TokenAccessors(ctx context.Context) ([]string, error) {
+	return list(ctx, c.root, "auth/token/accessors")
+}
+
+// A Token is what Vault tells about a token by its accessor.
+type Token struct {
+	Accessor       string            `json:"accessor"`
+	DisplayName    string            `json:"display_name"`
+	EntityID       string            `json:"entity_id"`
+	ExplicitMaxTTL int               `json:"explicit_max_ttl"` // seconds
+	Meta           map[string]string `json:"meta"`
+	Orphan         bool              `json:"orphan"`
+	Policies       []string          `json:"policies"`
+	Renewable      bool              `json:"renewable"`
+	Role           string            `json:"role"`
+	TTL            int               `json:"ttl"` // seconds left
+	Type           string            `json:"type"`
+}
+
+// Token looks a token up; nil without an error when it lives no more.
+func (c *Cluster) Token(ctx context.Context, accessor string) (*Token, error) {
+	secret, err := c.root.Logical().WriteWithContext(ctx, "auth/token/lookup-accessor", map[string]any{"accessor": accessor})
+	var answer *api.ResponseError
+	if errors.As(err, &answer) && (strings.Contains(err.Error(), "invalid accessor") || answer.StatusCode == http.StatusForbidden) {
+		// To the root token 403 says that the accessor leads to no token: one that was being made or revoked when a
+		// server was killed.
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking up a token: %w", err)
+	}
+	raw, err := json.Marshal(secret.Data)
+	if err != nil {
+		return nil, fmt.Errorf("looking up a token: %w", err)
+	}
+	var t Token
+	if err := json.Unmarshal(raw, &t); err != nil {
+		return nil, fmt.Errorf("looking up a token: %w", err)
+	}
+	return &t, nil
+}
+
+// Tokens are the tokens that live now and that match says yes to.
+func (c *Cluster) Tokens(ctx context.Context, match func(*Token) bool) ([]*Token, error) {
+	accessors, err := c.TokenAccessors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []*Token
+	for _, accessor := range accessors {
+		t, err := c.Token(ctx, accessor)
+		if err != nil {
+			return nil, err
+		}
+		if t != nil && match(t) {
+			found = append(found, t)
+		}
+	}
+	return found, nil
+}
+
+// TokensWith are the tokens that live now with this value in their metadata.
+func (c *Cluster) TokensWith(ctx context.Context, key, value string) ([]*Token, error) {
+	return c.Tokens(ctx, func(t *Token) bool { return t.Meta[key] == value })
+}
+
+// GrantTokens are the tokens that live now and came from the token role of this mount.
+func (m *Mount) GrantTokens(ctx context.Context) ([]*Token, error) {
+	return m.cluster.Tokens(ctx, func(t *Token) bool { return t.Role == m.TokenRole })
+}
+
+// EngineTokens are the tokens that live now and that the engine of this mount logged in with.
+func (m *Mount) EngineTokens(ctx context.Context) ([]*Token, error) {
+	return m.cluster.TokensWith(ctx, "role_name", m.AppRole)
+}
+
+// Leases are the ids of all live leases below a path, which ends with a slash.
+func (c *Cluster) Leases(ctx context.Context, prefix string) ([]string, error) {
+	keys, err := list(ctx, c.root, "sys/leases/lookup/"+prefix)
+	if err != nil {
+		return nil, err
+	}
+	var leases []string
+	for _, key := range keys {
+		if !strings.HasSuffix(key, "/") {
+			leases = append(leases, prefix+key)
+			continue
+		}
+		below, err := c.Leases(ctx, prefix+key)
+		if err != nil {
+			return nil, err
+		}
+		leases = append(leases, below...)
+	}
+	return leases, nil
+}
+
+// Leases are the ids of all live leases of this mount.
+func (m *Mount) Leases(ctx context.Context) ([]string, error) {
+	return m.cluster.Leases(ctx, m.Path+"/")
+}
+
+// Storage is everything that the engine has stored at this mount, by key: for showing that something changed
+// nothing.
+func (m *Mount) Storage(ctx context.Context) (map[string]string, error) {
+	root := "sys/raw/logical/" + m.UUID + "/"
+	stored := map[string]string{}
+	var walk func(string) error
+	walk = func(prefix string) error {
+		keys, err := list(ctx, m.cluster.root, root+prefix)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			if strings.HasSuffix(key, "/") {
+				if err := walk(prefix + key); err != nil {
+					return err
+				}
+				continue
+			}
+			secret, err := m.cluster.root.Logical().ReadWithContext(ctx, root+prefix+key)
+			if err != nil {
+				return fmt.Errorf("reading the storage of %s: %w", m.Path, err)
+			}
+			if secret == nil {
+				continue // gone since it was listed
+			}
+			stored[prefix+key], _ = secret.Data["value"].(string)
+		}
+		return nil
+	}
+	return stored, walk("")
+}
+
+// PluginPIDs are the process ids of the engine's plugin processes below this server.
+func (n *Node) PluginPIDs() ([]int, error) {
+	p := n.process.Load()
+	if p == nil || !p.running() {
+		return nil, fmt.Errorf("looking for the plugin of %s: the server is not running", n.Name)
+	}
+	// These columns are in POSIX, which /proc is not.
+	out, err := exec.Command("ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "args=").Output()
+	if err != nil {
+		return nil, fmt.Errorf("looking for the plugin of %s: %w", n.Name, err)
+	}
+	var pids []int
+	for line := range strings.Lines(string(out)) {
+		columns := strings.Fields(line)
+		if len(columns) < 3 || columns[1] != strconv.Itoa(p.pid()) || !strings.HasSuffix(columns[2], "/"+PluginName) {
+			continue
+		}
+		pid, err := strconv.Atoi(columns[0])
+		if err != nil {
+			return nil, fmt.Errorf("looking for the plugin of %s: %w", n.Name, err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
+// KillPlugin ends the engine's plugin processes below this server as kill -9 does. Vault starts the plugin
+// again when it is asked next.
+func (n *Node) KillPlugin() error {
+	pids, err := n.PluginPIDs()
+	if err != nil {
+		return err
+	}
+	if len(pids) == 0 {
+		return fmt.Errorf("killing the plugin of %s: none is running", n.Name)
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return fmt.Errorf("killing the plugin of %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}

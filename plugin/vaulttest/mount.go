@@ -1,0 +1,258 @@
+package vaulttest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// approleMount is where the engines' own identities live.
+const approleMount = "approle"
+
+// MountOptions say how an engine is mounted.
+type MountOptions struct {
+	// Path of the mount, without slashes; "jit-…" of its own if empty.
+	Path string
+	// GrantPolicies are those that grant tokens may have: the token role's allowed_policies. More can be
+	// allowed later with AllowGrants.
+	GrantPolicies []string
+	// Config is merged over what the engine's config is written with; a nil value leaves a field out.
+	Config map[string]any
+	// Unconfigured leaves config to the test.
+	Unconfigured bool
+	// ExtraPolicy is HCL added to the engine's own ACL policy, for capabilities that are optional.
+	ExtraPolicy string
+	// Tune is what the mount is tuned with, for instance its maximum lease.
+	Tune api.MountConfigInput
+}
+
+// A Mount is one mount of the engine with everything that belongs to it alone.
+type Mount struct {
+	// Path of the mount, without slashes.
+	Path string
+	// Accessor of the mount.
+	Accessor string
+	// UUID of the mount: its storage is below logical/UUID.
+	UUID string
+	// AppRole is the name of the engine's own AppRole, with RoleID and the first SecretID.
+	AppRole, RoleID, SecretID string
+	// TokenRole is the name of the token role that grant tokens come from.
+	TokenRole string
+	// EnginePolicy is the name of the ACL policy that the engine's own token has, and no other.
+	EnginePolicy string
+	// UserPolicy is the name of the ACL policy that lets people use this mount.
+	UserPolicy string
+	// ConfigAnswer is what the engine said to its config, warnings above all; nil if it said nothing.
+	ConfigAnswer *api.Secret
+
+	cluster *Cluster
+}
+
+// EnginePolicy is the ACL policy that the engine itself needs: no more than this is what it gets in tests.
+func EnginePolicy(tokenRole, appRole string) string {
+	return fmt.Sprintf(`path "auth/token/create/%[1]s"                      { capabilities = ["create", "update"] }
+path "auth/token/revoke-accessor"                  { capabilities = ["create", "update"] }
+path "auth/token/renew-accessor"                   { capabilities = ["create", "update"] }
+path "auth/token/lookup-accessor"                  { capabilities = ["create", "update"] }
+path "sys/leases/revoke"                           { capabilities = ["create", "update"] }
+path "sys/leases/renew"                            { capabilities = ["create", "update"] }
+path "sys/capabilities-self"                       { capabilities = ["create", "update"] }
+path "auth/%[3]s/role/%[2]s/secret-id"         { capabilities = ["create", "update"] }
+path "auth/%[3]s/role/%[2]s/secret-id/destroy" { capabilities = ["create", "update"] }
+path "auth/%[3]s/role/%[2]s/secret-id/lookup"  { capabilities = ["create", "update"] }
+`, tokenRole, appRole, approleMount)
+}
+
+// UserPolicy is the ACL policy of people who may ask, decide and claim at a mount.
+func UserPolicy(mountPath string) string {
+	return strings.ReplaceAll(`path "MOUNT/request"    { capabilities = ["create", "update"] }
+path "MOUNT/request/*"  { capabilities = ["create", "update"] }
+path "MOUNT/approve"    { capabilities = ["create", "update"] }
+path "MOUNT/deny"       { capabilities = ["create", "update"] }
+path "MOUNT/withdraw"   { capabilities = ["create", "update"] }
+path "MOUNT/cancel"     { capabilities = ["create", "update"] }
+path "MOUNT/claim"      { capabilities = ["create", "update"] }
+path "MOUNT/claim/*"    { capabilities = ["create", "update"] }
+path "MOUNT/revoke"     { capabilities = ["create", "update"] }
+path "MOUNT/requests"   { capabilities = ["list"] }
+path "MOUNT/requests/*" { capabilities = ["read", "list"] }
+path "MOUNT/inbox"      { capabilities = ["list"] }
+path "MOUNT/inbox/*"    { capabilities = ["list"] }
+`, "MOUNT", mountPath)
+}
+
+// Mount mounts the engine once more, apart from all other mounts: with an AppRole, a token role and ACL
+// policies of its own, and its config written.
+func (c *Cluster) Mount(ctx context.Context, o MountOptions) (*Mount, error) {
+	path := o.Path
+	if path == "" {
+		path = "jit-" + randomText()[:8]
+	}
+	m := &Mount{
+		Path: path, AppRole: path + "-engine", TokenRole: path + "-grant",
+		EnginePolicy: path + "-engine", UserPolicy: path + "-user", cluster: c,
+	}
+	if err := m.enable(ctx, o.Tune); err != nil {
+		return nil, err
+	}
+	policies := map[string]string{
+		m.EnginePolicy: EnginePolicy(m.TokenRole, m.AppRole) + o.ExtraPolicy,
+		m.UserPolicy:   UserPolicy(path),
+	}
+	for name, rules := range policies {
+		if err := c.Policy(ctx, name, rules); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.AllowGrants(ctx, o.GrantPolicies...); err != nil {
+		return nil, err
+	}
+	if err := m.makeAppRole(ctx); err != nil {
+		return nil, err
+	}
+	if o.Unconfigured {
+		return m, nil
+	}
+	config := map[string]any{
+		"address": c.Address(), "role_id": m.RoleID, "secret_id": m.SecretID, "token_role": m.TokenRole,
+	}
+	maps.Copy(config, o.Config)
+	maps.DeleteFunc(config, func(_ string, v any) bool { return v == nil })
+	var err error
+	m.ConfigAnswer, err = m.Write(ctx, "config", config)
+	return m, err
+}
+
+func (m *Mount) enable(ctx context.Context, tune api.MountConfigInput) error {
+	sys := m.cluster.root.Sys()
+	if err := sys.MountWithContext(ctx, m.Path, &api.MountInput{Type: PluginName, Config: tune}); err != nil {
+		return fmt.Errorf("mounting the engine: %w", err)
+	}
+	made, err := m.cluster.root.Logical().ReadWithContext(ctx, "sys/mounts/"+m.Path)
+	if err != nil {
+		return fmt.Errorf("reading the engine's mount: %w", err)
+	}
+	if m.Accessor, err = text(made.Data, "accessor", "mount "+m.Path); err != nil {
+		return err
+	}
+	m.UUID, err = text(made.Data, "uuid", "mount "+m.Path)
+	return err
+}
+
+func (m *Mount) makeAppRole(ctx context.Context) error {
+	c := m.cluster
+	if _, err := c.auth(ctx, "approle", approleMount); err != nil {
+		return err
+	}
+	role := "auth/" + approleMount + "/role/" + m.AppRole
+	err := put(ctx, c.root, role, map[string]any{
+		"token_policies": m.EnginePolicy, "token_no_default_policy": true, "token_ttl": "1h",
+	})
+	if err != nil {
+		return err
+	}
+	id, err := c.root.Logical().ReadWithContext(ctx, role+"/role-id")
+	if err != nil {
+		return fmt.Errorf("reading the engine's role id: %w", err)
+	}
+	if m.RoleID, err = text(id.Data, "role_id", role); err != nil {
+		return err
+	}
+	m.SecretID, err = m.NewSecretID(ctx)
+	return err
+}
+
+// NewSecretID gives another secret id for the engine's AppRole.
+func (m *Mount) NewSecretID(ctx context.Context) (string, error) {
+	role := "auth/" + approleMount + "/role/" + m.AppRole
+	made, err := write(ctx, m.cluster.root, role+"/secret-id", nil)
+	if err != nil {
+		return "", err
+	}
+	return text(made, "secret_id", role)
+}
+
+// AllowGrants sets which policies grant tokens may have.
+func (m *Mount) AllowGrants(ctx context.Context, policies ...string) error {
+	return m.WriteTokenRole(ctx, map[string]any{"allowed_policies": policies})
+}
+
+// WriteTokenRole writes the token role of this mount, as the documentation has it but for the given fields.
+func (m *Mount) WriteTokenRole(ctx context.Context, fields map[string]any) error {
+	role := map[string]any{
+		"orphan": true, "token_type": "service", "renewable": false, "token_no_default_policy": true,
+	}
+	maps.Copy(role, fields)
+	return put(ctx, m.cluster.root, "auth/token/roles/"+m.TokenRole, role)
+}
+
+// Write writes below the mount with the root token.
+func (m *Mount) Write(ctx context.Context, path string, data map[string]any) (*api.Secret, error) {
+	secret, err := m.cluster.root.Logical().WriteWithContext(ctx, m.Path+"/"+path, data)
+	if err != nil {
+		return nil, fmt.Errorf("writing %s/%s: %w", m.Path, path, err)
+	}
+	return secret, nil
+}
+
+// Read reads below the mount with the root token; nil without an error when there is nothing.
+func (m *Mount) Read(ctx context.Context, path string) (*api.Secret, error) {
+	secret, err := m.cluster.root.Logical().ReadWithContext(ctx, m.Path+"/"+path)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s/%s: %w", m.Path, path, err)
+	}
+	return secret, nil
+}
+
+// Delete deletes below the mount with the root token.
+func (m *Mount) Delete(ctx context.Context, path string) error {
+	if _, err := m.cluster.root.Logical().DeleteWithContext(ctx, m.Path+"/"+path); err != nil {
+		return fmt.Errorf("deleting %s/%s: %w", m.Path, path, err)
+	}
+	return nil
+}
+
+// Person makes somebody who may use this mount.
+func (m *Mount) Person(ctx context.Context, name string, policies ...string) (*Person, error) {
+	return m.cluster.Person(ctx, name, append([]string{m.UserPolicy}, policies...)...)
+}
+
+// Disable unmounts the engine; Vault revokes what it leased.
+func (m *Mount) Disable(ctx context.Context) error {
+	if err := m.cluster.root.Sys().UnmountWithContext(ctx, m.Path); err != nil {
+		return fmt.Errorf("unmounting %s: %w", m.Path, err)
+	}
+	return nil
+}
+
+// Policy writes an ACL policy.
+func (c *Cluster) Policy(ctx context.Context, name, rules string) error {
+	if err := c.root.Sys().PutPolicyWithContext(ctx, name, rules); err != nil {
+		return fmt.Errorf("writing policy %s: %w", name, err)
+	}
+	return nil
+}
+
+// auth enables an auth method at a path unless that has been done, and gives its accessor.
+func (c *Cluster) auth(ctx context.Context, kind, path string) (accessor string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if accessor := c.auths[path]; accessor != "" {
+		return accessor, nil
+	}
+	if err := c.root.Sys().EnableAuthWithOptionsWithContext(ctx, path, &api.EnableAuthOptions{Type: kind}); err != nil {
+		return "", fmt.Errorf("enabling %s at auth/%s: %w", kind, path, err)
+	}
+	made, err := c.root.Logical().ReadWithContext(ctx, "sys/auth/"+path)
+	if err != nil {
+		return "", fmt.Errorf("reading auth/%s: %w", path, err)
+	}
+	if accessor, err = text(made.Data, "accessor", "auth/"+path); err != nil {
+		return "", err
+	}
+	c.auths[path] = accessor
+	return accessor, nil
+}

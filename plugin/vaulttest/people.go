@@ -1,0 +1,174 @@
+package vaulttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// A Person is a userpass user with an identity entity.
+type Person struct {
+	// Name is that of the user, of the entity and of the alias.
+	Name string
+	// EntityID is the identity that Vault tells the engine.
+	EntityID string
+	// AuthMount is the userpass mount that the person logs in at.
+	AuthMount string
+	// Password to log in with.
+	Password string
+	// Client has the token of the last login.
+	Client *api.Client
+
+	cluster *Cluster
+}
+
+// Person makes somebody with the given ACL policies and logs in. A second person of the same name is called
+// name-2.
+func (c *Cluster) Person(ctx context.Context, name string, policies ...string) (*Person, error) {
+	return c.PersonAt(ctx, "userpass", name, policies...)
+}
+
+// PersonAt makes a person at a userpass mount of another path, for people whose entities are to be merged:
+// an entity has one alias a mount.
+func (c *Cluster) PersonAt(ctx context.Context, authMount, name string, policies ...string) (*Person, error) {
+	accessor, err := c.auth(ctx, "userpass", authMount)
+	if err != nil {
+		return nil, err
+	}
+	p := &Person{Name: c.unused("person", name), AuthMount: authMount, Password: randomText(), cluster: c}
+	err = put(ctx, c.root, "auth/"+authMount+"/users/"+p.Name, map[string]any{
+		"password": p.Password, "token_policies": policies,
+	})
+	if err != nil {
+		return nil, err
+	}
+	entity, err := write(ctx, c.root, "identity/entity", map[string]any{"name": p.Name})
+	if err != nil {
+		return nil, err
+	}
+	if p.EntityID, err = text(entity, "id", "entity "+p.Name); err != nil {
+		return nil, err
+	}
+	err = put(ctx, c.root, "identity/entity-alias", map[string]any{
+		"name": p.Name, "canonical_id": p.EntityID, "mount_accessor": accessor,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Login(ctx)
+}
+
+// Login logs in once more; Client then has the new token, and clients taken before keep theirs.
+func (p *Person) Login(ctx context.Context) error {
+	client, err := p.cluster.Client("")
+	if err != nil {
+		return err
+	}
+	secret, err := client.Logical().WriteWithContext(ctx, "auth/"+p.AuthMount+"/login/"+p.Name, map[string]any{"password": p.Password})
+	if err != nil {
+		return fmt.Errorf("logging in %s: %w", p.Name, err)
+	}
+	if secret == nil || secret.Auth == nil {
+		return fmt.Errorf("logging in %s: Vault gave no token", p.Name)
+	}
+	client.SetToken(secret.Auth.ClientToken)
+	p.Client = client
+	return nil
+}
+
+// At is the person's client at one node of the cluster.
+func (p *Person) At(n *Node) (*api.Client, error) { return n.Client(p.Client.Token()) }
+
+// Write writes with the person's token. What Vault answers, a refusal too, comes back as it is.
+func (p *Person) Write(ctx context.Context, path string, data map[string]any) (*api.Secret, error) {
+	return p.Client.Logical().WriteWithContext(ctx, path, data)
+}
+
+// Read reads with the person's token. What Vault answers, a refusal too, comes back as it is.
+func (p *Person) Read(ctx context.Context, path string) (*api.Secret, error) {
+	return p.Client.Logical().ReadWithContext(ctx, path)
+}
+
+// List lists with the person's token. What Vault answers, a refusal too, comes back as it is.
+func (p *Person) List(ctx context.Context, path string) (*api.Secret, error) {
+	return p.Client.Logical().ListWithContext(ctx, path)
+}
+
+// SetDisabled disables the person's entity, or enables it again.
+func (p *Person) SetDisabled(ctx context.Context, disabled bool) error {
+	return put(ctx, p.cluster.root, "identity/entity/id/"+p.EntityID, map[string]any{"disabled": disabled})
+}
+
+// Delete deletes the person's entity, as it does when somebody has left.
+func (p *Person) Delete(ctx context.Context) error {
+	if _, err := p.cluster.root.Logical().DeleteWithContext(ctx, "identity/entity/id/"+p.EntityID); err != nil {
+		return fmt.Errorf("deleting the entity of %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// MergeEntities makes one entity of two; the first one's id is no more. People of the same auth mount cannot
+// be merged, see PersonAt.
+func (c *Cluster) MergeEntities(ctx context.Context, from, into *Person) error {
+	if from.AuthMount == into.AuthMount {
+		return errors.New("two people of one auth mount cannot be merged: make one of them with PersonAt")
+	}
+	return put(ctx, c.root, "identity/entity/merge", map[string]any{
+		"from_entity_ids": []string{from.EntityID}, "to_entity_id": into.EntityID,
+	})
+}
+
+// A Group is an internal group of Vault's identities.
+type Group struct {
+	// Name of the group.
+	Name string
+	// ID is what approver groups and role requesters refer to.
+	ID string
+
+	cluster *Cluster
+}
+
+// Group makes a group of people. A second group of the same name is called name-2.
+func (c *Cluster) Group(ctx context.Context, name string, people ...*Person) (*Group, error) {
+	g := &Group{Name: c.unused("group", name), cluster: c}
+	made, err := write(ctx, c.root, "identity/group", map[string]any{
+		"name": g.Name, "type": "internal", "member_entity_ids": entityIDs(people),
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.ID, err = text(made, "id", "group "+g.Name)
+	return g, err
+}
+
+// SetMembers replaces the group's members.
+func (g *Group) SetMembers(ctx context.Context, people ...*Person) error {
+	return put(ctx, g.cluster.root, "identity/group/id/"+g.ID, map[string]any{"member_entity_ids": entityIDs(people)})
+}
+
+// SetSubgroups replaces the groups whose members are members of this one.
+func (g *Group) SetSubgroups(ctx context.Context, groups ...*Group) error {
+	ids := make([]string, 0, len(groups))
+	for _, sub := range groups {
+		ids = append(ids, sub.ID)
+	}
+	return put(ctx, g.cluster.root, "identity/group/id/"+g.ID, map[string]any{"member_group_ids": ids})
+}
+
+// Delete deletes the group.
+func (g *Group) Delete(ctx context.Context) error {
+	if _, err := g.cluster.root.Logical().DeleteWithContext(ctx, "identity/group/id/"+g.ID); err != nil {
+		return fmt.Errorf("deleting group %s: %w", g.Name, err)
+	}
+	return nil
+}
+
+func entityIDs(people []*Person) []string {
+	ids := make([]string, 0, len(people))
+	for _, p := range people {
+		ids = append(ids, p.EntityID)
+	}
+	return ids
+}

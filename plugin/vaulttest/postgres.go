@@ -1,0 +1,239 @@
+package vaulttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// postgresAdmin is the superuser that the throwaway cluster is made with.
+const postgresAdmin = "jit_admin"
+
+// A Postgres is a throwaway PostgreSQL server on a loopback port.
+type Postgres struct {
+	// Address is its host and port.
+	Address string
+	// AdminPassword is that of its superuser, AdminUser.
+	AdminUser, AdminPassword string
+	// Database that connections go to.
+	Database string
+
+	box     *sandbox
+	bin     string // the folder with initdb and postgres
+	port    int
+	user    *syscall.Credential
+	process *process
+}
+
+// StartPostgres gives a running PostgreSQL. Where there is none it is installed first, if that is possible.
+// The context bounds the start only.
+func StartPostgres(ctx context.Context) (_ *Postgres, err error) {
+	bin, err := obtain(ctx, "postgres")
+	if err != nil {
+		return nil, err
+	}
+	box, err := newSandbox("postgres")
+	if err != nil {
+		return nil, err
+	}
+	pg := &Postgres{AdminUser: postgresAdmin, AdminPassword: randomText(), Database: "postgres", box: box, bin: bin}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, pg.Close())
+		}
+	}()
+	if pg.user, err = unprivileged(); err != nil {
+		return nil, err
+	}
+	if err := pg.initialise(ctx); err != nil {
+		return nil, err
+	}
+	for range 3 {
+		if pg.port, err = freePort(); err != nil {
+			return nil, err
+		}
+		pg.Address = loopback(pg.port)
+		if err = pg.Start(ctx); err == nil || !strings.Contains(err.Error(), "in use") {
+			break
+		}
+	}
+	return pg, err
+}
+
+// unprivileged is somebody else where we are root, whom PostgreSQL refuses to run as.
+func unprivileged() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.ParseUint(u.Uid, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("the id of user %s: %w", name, err)
+		}
+		gid, err := strconv.ParseUint(u.Gid, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("the group of user %s: %w", name, err)
+		}
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	}
+	return nil, errors.New("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
+}
+
+func (pg *Postgres) initialise(ctx context.Context) error {
+	password := filepath.Join(pg.box.dir, "password")
+	if err := os.WriteFile(password, []byte(pg.AdminPassword), 0o600); err != nil {
+		return fmt.Errorf("making a PostgreSQL cluster: %w", err)
+	}
+	if pg.user != nil {
+		for _, path := range []string{pg.box.dir, password} {
+			if err := os.Chown(path, int(pg.user.Uid), int(pg.user.Gid)); err != nil {
+				return fmt.Errorf("making a PostgreSQL cluster: %w", err)
+			}
+		}
+	}
+	// It writes below our folder only and ends by itself, so the guard need not know of it.
+	cmd := exec.CommandContext(ctx, filepath.Join(pg.bin, "initdb"),
+		"--pgdata", pg.data(), "--username", pg.AdminUser, "--pwfile", password,
+		"--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync")
+	cmd.Dir = pg.box.dir
+	cmd.Env = pg.env()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: pg.user}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("making a PostgreSQL cluster: %w\n%s", err, out)
+	}
+	return os.Remove(password)
+}
+
+func (pg *Postgres) data() string { return filepath.Join(pg.box.dir, "data") }
+
+// env has none of the developer's own PG* variables.
+func (pg *Postgres) env() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + pg.box.dir, "TMPDIR=" + pg.box.dir, "LC_ALL=C"}
+}
+
+// Start starts a stopped server again, at the same address.
+func (pg *Postgres) Start(ctx context.Context) error {
+	if pg.process != nil && pg.process.running() {
+		return errors.New("starting PostgreSQL: it is running")
+	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	p, err := pg.box.start(command{
+		path: filepath.Join(pg.bin, "postgres"),
+		args: []string{
+			"-D", pg.data(), "-h", "127.0.0.1", "-p", strconv.Itoa(pg.port),
+			"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "full_page_writes=off",
+			"-c", "max_connections=200", "-c", "shared_buffers=16MB",
+		},
+		env: pg.env(), log: filepath.Join(pg.box.dir, "postgres.log"), user: pg.user,
+	})
+	if err != nil {
+		return err
+	}
+	pg.process = p
+	err = p.await(ctx, func(ctx context.Context) error { return pg.CanLogin(ctx, pg.AdminUser, pg.AdminPassword) })
+	if err != nil {
+		pg.Stop()
+		return fmt.Errorf("starting PostgreSQL: %w", err)
+	}
+	return nil
+}
+
+// Stop ends the server, and every session with it.
+func (pg *Postgres) Stop() {
+	if pg.process != nil {
+		pg.process.stop(syscall.SIGINT, 10*time.Second) // its fast shutdown
+	}
+}
+
+// Close ends the server and removes what it stored.
+func (pg *Postgres) Close() error {
+	pg.Stop()
+	return pg.box.close()
+}
+
+// Port that it listens on, at 127.0.0.1.
+func (pg *Postgres) Port() string { return strconv.Itoa(pg.port) }
+
+// Program is the path of a client program that came with the server, such as psql; empty if it did not.
+func (pg *Postgres) Program(name string) string {
+	path, err := exec.LookPath(filepath.Join(pg.bin, name))
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// URL is a connection string for somebody.
+func (pg *Postgres) URL(name, password string) string {
+	u := url.URL{
+		Scheme: "postgresql", Host: pg.Address, Path: pg.Database, RawQuery: "sslmode=disable",
+		User: url.UserPassword(name, password),
+	}
+	return u.String()
+}
+
+// CanLogin logs in for real. No error means that it was possible.
+func (pg *Postgres) CanLogin(ctx context.Context, name, password string) error {
+	_, err := pg.CurrentUser(ctx, name, password)
+	return err
+}
+
+// CurrentUser logs in and asks the server who that is.
+func (pg *Postgres) CurrentUser(ctx context.Context, name, password string) (who string, err error) {
+	err = pg.as(ctx, name, password, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, "SELECT current_user").Scan(&who)
+	})
+	return who, err
+}
+
+// Users are the roles that exist beyond the server's own and its superuser: those that Vault made, with the
+// names that Vault gave them.
+func (pg *Postgres) Users(ctx context.Context) (names []string, err error) {
+	err = pg.as(ctx, pg.AdminUser, pg.AdminPassword, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `SELECT rolname FROM pg_roles
+			WHERE rolname <> $1 AND rolname NOT LIKE 'pg\_%' ORDER BY 1`, pg.AdminUser)
+		if err != nil {
+			return err
+		}
+		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	return names, err
+}
+
+// Exec runs SQL as the superuser.
+func (pg *Postgres) Exec(ctx context.Context, sql string) error {
+	return pg.as(ctx, pg.AdminUser, pg.AdminPassword, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, sql)
+		return err
+	})
+}
+
+func (pg *Postgres) as(ctx context.Context, name, password string, do func(*pgx.Conn) error) (err error) {
+	// Parsed without the developer's PG* variables having a say: the URL names all that matters here.
+	conn, err := pgx.Connect(ctx, pg.URL(name, password))
+	if err != nil {
+		return fmt.Errorf("connecting to PostgreSQL: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	if err := do(conn); err != nil {
+		return fmt.Errorf("asking PostgreSQL: %w", err)
+	}
+	return nil
+}
