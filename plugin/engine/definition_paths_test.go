@@ -1,0 +1,244 @@
+package engine_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/engine/enginetest"
+	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+)
+
+func TestEveryPathRefusesUnknownFieldsByName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, vaulttest.MountOptions{})
+	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	id := w.ask(w.alice, map[string]any{"role": "otp"})
+	before, err := w.mount.Storage(t.Context())
+	must(t, err)
+	unknown := map[string]any{"quorum": 0}
+	for _, path := range []string{
+		"config", "config/rotate-root", "approver-groups/dba", "approver-groups/new", "policies/one", "policies/new", "roles/otp", "roles/new", "tidy",
+	} {
+		w.refusesSet(path, unknown, `unknown field "quorum"`, "accepted here")
+	}
+	for _, path := range []string{"request", "request/otp", "approve", "deny", "withdraw", "cancel", "claim", "claim/" + id, "revoke"} {
+		w.refuses(w.alice, path, unknown, `unknown field "quorum"`, "accepted here")
+	}
+	query := map[string][]string{"quorum": {"0"}}
+	for _, path := range []string{"config", "status", "approver-groups/dba", "policies/one", "policies/one/check", "roles/otp", "requests/" + id} {
+		_, err := w.Root().Logical().ReadWithDataWithContext(t.Context(), w.mount.Path+"/"+path, query)
+		wantRefusal(t, err, `unknown field "quorum"`)
+	}
+	query["list"] = []string{"true"}
+	for _, path := range []string{"approver-groups", "policies", "roles", "requests", "inbox"} {
+		_, err := w.Root().Logical().ReadWithDataWithContext(t.Context(), w.mount.Path+"/"+path, query)
+		wantRefusal(t, err, `unknown field "quorum"`)
+	}
+	after, err := w.mount.Storage(t.Context())
+	must(t, err)
+	if !maps.Equal(before, after) {
+		t.Error("something was stored")
+	}
+}
+
+func TestListsOfDefinitionsTellWhatEachIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, vaulttest.MountOptions{})
+	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}, "description": "one of them", "max_ttl": "2h"})
+	w.set("roles/otp", map[string]any{"description": "a host"})
+	w.set("approver-groups/dba", map[string]any{"description": "who knows the tables", "entity_ids": w.bob.EntityID})
+	for path, want := range map[string]map[string]map[string]string{
+		"approver-groups": {"dba": {"description": "who knows the tables", "entity_ids": "1", "identity_group_ids": "1"}},
+		"policies":        {"one": {"description": "one of them", "rules": "1", "max_ttl": "7200"}},
+		"roles":           {"otp": {"description": "a host", "policy": "one", "grant_type": "secret"}},
+	} {
+		answer, err := w.Root().Logical().ListWithContext(t.Context(), w.mount.Path+"/"+path)
+		must(t, err)
+		info := answer.Data["key_info"].(map[string]any)
+		if len(info) != len(want) || len(answer.Data["keys"].([]any)) != len(want) {
+			t.Errorf("%s lists %v", path, answer.Data)
+		}
+		for name, fields := range want {
+			for field, value := range fields {
+				if got := fmt.Sprint(info[name].(map[string]any)[field]); got != value {
+					t.Errorf("%s %q has the %s %s, want %s", path, name, field, got, value)
+				}
+			}
+		}
+	}
+	id := w.ask(w.alice, map[string]any{"role": "otp", "ttl": "10m", "reason": "why not"})
+	for _, path := range []string{"requests", "inbox"} {
+		answer, err := w.bob.List(t.Context(), w.mount.Path+"/"+path)
+		must(t, err)
+		shown := answer.Data["key_info"].(map[string]any)[id].(map[string]any)
+		for field, want := range map[string]string{
+			"role": "otp", "state": "pending", "requester": w.alice.Name, "reason": "why not", "ttl": "600", "operation": "write",
+			"path": "ssh-" + w.mount.Path + "/creds/otp", "data": "map[ip:127.0.0.1]", "cannot_be_taken_back": "false",
+		} {
+			if got := fmt.Sprint(shown[field]); got != want {
+				t.Errorf("%s shows the %s %s, want %s", path, field, got, want)
+			}
+		}
+	}
+}
+
+// A field as `vault path-help` shows it.
+var helpField = regexp.MustCompile(`(?m)^    ([a-z_]+) \(([^\n]+)\)\n\n((?:        [^\n]+\n)*)`)
+
+func TestEveryFieldSaysWhatItIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, vaulttest.MountOptions{})
+	seen := map[string]bool{}
+	for _, path := range []string{
+		"config", "config/rotate-root", "status", "tidy", "approver-groups", "approver-groups/x", "policies", "policies/x", "policies/x/check", "roles", "roles/x",
+		"request", "request/x", "requests", "requests/x", "inbox", "approve", "deny", "withdraw", "cancel", "claim", "claim/x", "revoke",
+	} {
+		answer, err := w.Root().Logical().ReadWithDataWithContext(t.Context(), w.mount.Path+"/"+path, map[string][]string{"help": {"1"}})
+		must(t, err)
+		text := fmt.Sprint(answer.Data["help"])
+		for _, field := range helpField.FindAllStringSubmatch(text, -1) {
+			seen[field[1]] = true
+			if words := strings.Fields(field[3]); len(words) < 2 || !strings.HasSuffix(words[len(words)-1], ".") {
+				t.Errorf("%s: %s is described as %q", path, field[1], field[3])
+			}
+		}
+	}
+	for _, field := range strings.Fields(`address namespace ca_cert tls_server_name role_id secret_id client_cert client_key auth_mount token token_role
+		auditor_group_ids retention max_pending_per_requester entity_ids identity_group_ids description rules deny_threshold allow_self_approval
+		require_reason reason_pattern request_ttl claim_ttl default_ttl max_ttl policy grant_type path operation data parameters grant_policies
+		allow_unleased requester_entity_ids requester_identity_group_ids role reason ttl id comment state after limit name`) {
+		if !seen[field] {
+			t.Errorf("the help of no path tells what %s is", field)
+		}
+	}
+}
+
+// Groups, policies and roles name each other. Whatever is made and deleted at the same time, nothing ends up naming what
+// is not there.
+func TestDefinitionsNeverNameWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	const rounds = 150
+	stage, err := enginetest.New(t.Context(), "http://127.0.0.1:1", func(_ string, do func() error) error {
+		time.Sleep(time.Duration(rand.IntN(400)) * time.Microsecond) // a storage that takes its time
+		return do()
+	}, "bob")
+	must(t, err)
+	t.Cleanup(stage.Close)
+	call := func(operation logical.Operation, path string, data map[string]any) bool {
+		answer, err := stage.Call(t.Context(), operation, "", path, data)
+		return err == nil && (operation != logical.ReadOperation || answer != nil)
+	}
+	group, policy := map[string]any{"entity_ids": "bob"}, map[string]any{"rules": []any{rule("a", 1, "g")}}
+	role := map[string]any{"policy": "p", "path": "a/b", "grant_policies": "p"}
+	for name, c := range map[string]struct {
+		named, naming         string
+		namedData, namingData map[string]any
+	}{
+		"a group and a policy": {"approver-groups/g", "policies/p", group, policy},
+		"a policy and a role":  {"policies/p", "roles/r", policy, role},
+	} {
+		made, deleted := 0, 0
+		for range rounds {
+			call(logical.UpdateOperation, "approver-groups/g", group)
+			if !call(logical.UpdateOperation, c.named, c.namedData) {
+				t.Fatalf("%s: %s cannot be made", name, c.named)
+			}
+			var both sync.WaitGroup
+			both.Go(func() { call(logical.UpdateOperation, c.naming, c.namingData) })
+			both.Go(func() {
+				time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
+				call(logical.DeleteOperation, c.named, nil)
+			})
+			both.Wait()
+			namedThere, namingThere := call(logical.ReadOperation, c.named, nil), call(logical.ReadOperation, c.naming, nil)
+			switch {
+			case namingThere && !namedThere:
+				t.Fatalf("%s: %s names %s, which is not there", name, c.naming, c.named)
+			case namingThere:
+				made++
+			case !namedThere:
+				deleted++
+			}
+			call(logical.DeleteOperation, c.naming, nil)
+		}
+		if made == 0 || deleted == 0 {
+			t.Errorf("%s: one of them always came first (%d and %d times), so this shows nothing", name, made, deleted)
+		}
+	}
+}
+
+// What is typed is checked as what it is, whichever way it comes.
+func TestFieldsMeanTheSameFromTheCommandLineAndInJSON(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, vaulttest.MountOptions{})
+	read := func(path string) map[string]any {
+		t.Helper()
+		secret, err := w.mount.Read(t.Context(), path)
+		must(t, err)
+		for _, field := range []string{"version", "updated_at", "name"} {
+			delete(secret.Data, field)
+		}
+		return secret.Data
+	}
+	rules := []any{rule("dba", 2, "dba"), rule("more", 1, "dba")}
+	forms := map[string][]map[string]any{
+		"approver-groups/x": {
+			{"entity_ids": []string{"a", "b"}, "identity_group_ids": []string{"g"}, "description": "d"},
+			{"entity_ids": "a,b", "identity_group_ids": "g", "description": "d"},
+			{"entity_ids": `["a", "b"]`, "identity_group_ids": `["g"]`, "description": "d"},
+		},
+		"policies/x": {
+			{"rules": rules, "deny_threshold": 2, "allow_self_approval": true, "require_reason": false, "max_ttl": 7200, "request_ttl": 60, "claim_ttl": 61, "default_ttl": 62},
+			{"rules": asText(t, rules), "deny_threshold": "2", "allow_self_approval": "true", "require_reason": "false", "max_ttl": "2h", "request_ttl": "1m", "claim_ttl": "61", "default_ttl": "62s"},
+		},
+		"roles/x": {
+			{"policy": "x", "path": "a/b", "operation": "write", "data": map[string]any{"n": 5, "list": []any{1, "two", nil, true}, "in": map[string]any{"t": "{{.TTL}}"}},
+				"parameters": map[string]any{"p": map[string]any{"pattern": "x+", "required": true}}, "grant_policies": []string{"one", "two"}, "allow_unleased": true},
+			{"policy": "x", "path": "a/b", "operation": "write", "data": `{"n": 5, "list": [1, "two", null, true], "in": {"t": "{{.TTL}}"}}`,
+				"parameters": `{"p": {"pattern": "x+", "required": true}}`, "grant_policies": "one,two", "allow_unleased": "true"},
+		},
+	}
+	for _, path := range []string{"approver-groups/x", "policies/x", "roles/x"} {
+		var first string
+		for n, form := range forms[path] {
+			w.set(path, form)
+			got := asText(t, read(path))
+			if n == 0 {
+				first = got
+			} else if got != first {
+				t.Errorf("%s given as %v is\n%s, and given as %v\n%s", path, forms[path][0], first, form, got)
+			}
+		}
+	}
+	// A body in JSON may hold null and numbers where the command line has only texts.
+	for path, body := range map[string]string{
+		"policies/x":  `{"max_ttl": null}`,
+		"policies/x ": `{"max_ttl": 1.5}`,
+		"roles/x":     `{"description": 5}`,
+		"roles/x ":    `{"grant_policies": [null]}`,
+		"roles/x  ":   `{"data": {"n": 12345678901234567890}}`,
+		"config":      `{"max_pending_per_requester": 2.5}`,
+	} {
+		request := w.Root().NewRequest(http.MethodPut, "/v1/"+w.mount.Path+"/"+strings.TrimSpace(path))
+		request.BodyBytes = []byte(body)
+		_, err := w.Root().RawRequestWithContext(t.Context(), request) //nolint:staticcheck // the only way to send a body as it is
+		wantRefusal(t, err, strings.Split(body, `"`)[1])
+	}
+	// What could not be shown to approvers as it would be sent.
+	for _, number := range []string{"12345678901234567890", "0.12345678901234567890", "1e400", "1e-999999999", "-9007199254740993"} {
+		w.refusesSet("roles/x", map[string]any{"data": `{"n": ` + number + `}`}, "data", "number", "string")
+	}
+	w.set("roles/x", map[string]any{"data": `{"n": "12345678901234567890", "share": 0.25}`})
+	if got := fmt.Sprint(read("roles/x")["data"]); got != "map[n:12345678901234567890 share:0.25]" {
+		t.Errorf("the data is %s", got)
+	}
+}

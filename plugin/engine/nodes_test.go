@@ -1,0 +1,67 @@
+package engine_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+)
+
+func TestSimultaneousClaimsAtAllNodesGiveOneGrant(t *testing.T) {
+	const rounds = 5
+	cluster := vaulttest.New(t, vaulttest.Options{Nodes: 3, LogLevel: "error"})
+	w := worldOn(t, cluster, vaulttest.MountOptions{})
+	w.otp("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	for range rounds {
+		// The two approvals that make the quorum come at the same time, too.
+		id := w.ask(w.alice, map[string]any{"role": "otp"})
+		var calls sync.WaitGroup
+		for n, person := range []*vaulttest.Person{w.bob, w.carol} {
+			calls.Go(func() {
+				client, err := person.At(cluster.Nodes[n])
+				if err == nil {
+					_, err = client.Logical().WriteWithContext(t.Context(), w.mount.Path+"/approve", map[string]any{"id": id})
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		calls.Wait()
+		w.wantCounted(id, "2")
+
+		var mu sync.Mutex
+		var granted []*api.Secret
+		for _, node := range cluster.Nodes {
+			for _, path := range []string{"claim", "claim/" + id} {
+				calls.Go(func() {
+					client, err := w.alice.At(node)
+					must(t, err)
+					credential, err := client.Logical().WriteWithContext(t.Context(), w.mount.Path+"/"+path, map[string]any{"id": id})
+					mu.Lock()
+					defer mu.Unlock()
+					if err == nil {
+						granted = append(granted, credential)
+					} else if !isRefusal(err) {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		calls.Wait()
+		if len(granted) != 1 {
+			t.Errorf("%d claims gave a credential", len(granted))
+		}
+	}
+	tokens, err := w.mount.GrantTokens(t.Context())
+	must(t, err)
+	upstream, err := w.Leases(t.Context(), "ssh-"+w.mount.Path+"/")
+	must(t, err)
+	own, err := w.mount.Leases(t.Context())
+	must(t, err)
+	if len(tokens) != rounds || len(upstream) != rounds || len(own) != rounds {
+		t.Errorf("%d grant tokens, %d one-time passwords and %d leases for %d requests", len(tokens), len(upstream), len(own), rounds)
+	}
+}

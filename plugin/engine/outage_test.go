@@ -1,0 +1,75 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+)
+
+// periodicLimit is how long the engine's periodic work, which Vault starts once a minute, may keep a test waiting.
+const periodicLimit = 3 * time.Minute
+
+func TestEndDuringAnOutageIsVisibleAndCompletesByItself(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, vaulttest.MountOptions{})
+	pg := vaulttest.NewPostgres(t)
+	w.databaseOn(pg)
+	var ids []string
+	var credentials []*api.Secret
+	for range 2 {
+		id := w.ask(w.alice, map[string]any{"role": "db", "ttl": "1h"})
+		w.approve(id, w.bob, w.carol)
+		ids = append(ids, id)
+		credentials = append(credentials, w.claim(w.alice, id))
+	}
+	pg.Stop()
+
+	answer := w.does(w.bob, "revoke", map[string]any{"id": ids[0]})
+	if grant := answer.Data["grant"].(map[string]any); grant["revocation"] != "pending" || grant["last_error"] == "" ||
+		len(answer.Warnings) == 0 || !strings.Contains(answer.Warnings[0], "not confirmed") {
+		t.Errorf("with upstream down revoke answers %v and warns %q", answer.Data, answer.Warnings)
+	}
+	if err := w.Root().Sys().RevokeWithOptions(&api.RevokeOptions{LeaseID: credentials[1].LeaseID, Sync: true}); err == nil {
+		t.Error("with upstream down a synchronous lease revoke reports success")
+	}
+	tokens, err := w.mount.GrantTokens(t.Context())
+	must(t, err)
+	if len(tokens) != 0 {
+		t.Errorf("%d grant tokens live on", len(tokens))
+	}
+	status, err := w.mount.Read(t.Context(), "status")
+	must(t, err)
+	if got := fmt.Sprint(status.Data["unconfirmed_ends"]); got != "2" {
+		t.Errorf("status shows %s unconfirmed ends, want 2", got)
+	}
+	for n, reason := range []string{"revoked", "lease_revoked"} {
+		grant := w.request(w.alice, ids[n])["grant"].(map[string]any)
+		if grant["end_reason"] != reason || grant["revocation"] != "pending" || !strings.Contains(fmt.Sprint(grant["last_error"]), "upstream lease") {
+			t.Errorf("the request shows %v", grant)
+		}
+	}
+	w.refuses(w.alice, "claim", map[string]any{"id": ids[0]}, "ended")
+
+	must(t, pg.Start(t.Context()))
+	vaulttest.Eventually(t, periodicLimit, "the ends to be confirmed", func(ctx context.Context) error {
+		users, err := pg.Users(ctx)
+		if err == nil && len(users) > 0 {
+			err = fmt.Errorf("%d database users", len(users))
+		}
+		for _, id := range ids {
+			if grant := w.request(w.alice, id)["grant"].(map[string]any); err == nil && grant["revocation"] != "confirmed" {
+				err = fmt.Errorf("request %s: %v", id, grant)
+			}
+		}
+		return err
+	})
+	for _, credential := range credentials {
+		w.wantLogin(pg, credential, false)
+	}
+}

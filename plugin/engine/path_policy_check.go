@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/approval"
+)
+
+func (b *backend) pathPolicyCheck() []*framework.Path {
+	return []*framework.Path{{
+		Pattern:      "policies/" + framework.GenericNameRegex("name") + "/check",
+		DisplayAttrs: display("policy-check"),
+		Fields: map[string]*framework.FieldSchema{
+			"name": {Type: framework.TypeString, Description: "Name of the policy.", Required: true},
+		},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ReadOperation: reading(b.checkPolicy, "Tell whether the policy can be met by the people there are now."),
+		},
+		HelpSynopsis: "Whether a policy can be met by the people there are now.",
+		HelpDescription: `For each rule: who could count for it, and how many more there are than it needs while every other rule is met (spare; negative
+when some are lacking). depends_on lists the people without whom the policy could not be met. known is false where the engine may
+not read the members of an identity group; then there may be more people than shown. A requester never counts for his own
+request, unless the policy allows it, so somebody in an approver group who asks needs one more.`,
+	}}
+}
+
+func (b *backend) checkPolicy(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	policy, err := b.store.Policies.Get(ctx, req.Storage, field[string](d, "name"))
+	if err != nil || policy == nil {
+		return nil, err
+	}
+	census, err := b.newLookup(req.Storage).census(ctx, policy.Groups())
+	if err != nil {
+		return nil, err
+	}
+	prospect := approval.Check(*policy, approval.Person{}, census)
+	rules := make([]map[string]any, len(prospect.Rules))
+	for i, rule := range prospect.Rules {
+		rules[i] = map[string]any{
+			"name":               rule.Name,
+			"approver_groups":    rule.ApproverGroups,
+			"approvals_required": rule.Approvals,
+			"satisfiable":        rule.Satisfiable,
+			"known":              rule.Known,
+			"candidates":         describePeople(rule.Candidates),
+			"spare":              rule.Spare,
+		}
+	}
+	return &logical.Response{Data: map[string]any{
+		"satisfiable": prospect.Satisfiable,
+		"known":       prospect.Known,
+		"depends_on":  describePeople(prospect.DependsOn),
+		"rules":       rules,
+	}}, nil
+}
+
+func describePeople(people []approval.Person) []map[string]any {
+	list := make([]map[string]any, len(people))
+	for i, person := range people {
+		list[i] = describePerson(person)
+	}
+	return list
+}
