@@ -1,0 +1,161 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
+	"github.com/hashicorp/vault/api"
+)
+
+// definition is the resource for what approver groups, policies and roles have in common: they have a name, by which
+// they are imported, and are written whole, read, checked and deleted alike.
+type definition[M any, P model[M]] struct {
+	// kind is the engine's word for it, collection its path.
+	kind, collection string
+	shape            schema.Schema
+	engine           *engine
+}
+
+// A model is a Terraform object of one kind of definition.
+type model[M any] interface {
+	*M
+	// key is the name; "" if it is not known yet.
+	key() string
+	// payload is what a write sends: every field, because the engine leaves alone what is not given.
+	payload() map[string]any
+	// fill takes over what a read answered.
+	fill(name string, answer map[string]any) error
+	// validate is the engine's own check of what is known by now.
+	validate() error
+	// references are the definitions that must be there first.
+	references() []reference
+	// settle fills in, in a plan, what the configuration leaves open and what follows from its other arguments.
+	settle(config *M)
+}
+
+func (d *definition[M, P]) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
+	resp.TypeName = typeName(d.kind)
+}
+
+func (d *definition[M, P]) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	resp.Schema = d.shape
+}
+
+func (d *definition[M, P]) Configure(_ context.Context, req resource.ConfigureRequest, _ *resource.ConfigureResponse) {
+	d.engine, _ = req.ProviderData.(*engine)
+}
+
+// ImportState imports by name.
+func (d *definition[M, P]) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
+	resource.ImportStatePassthroughID(ctx, path.Root("name"), req, resp)
+}
+
+// ValidateConfig refuses at plan time what the engine would refuse.
+func (d *definition[M, P]) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
+	var m M
+	if resp.Diagnostics.Append(req.Config.Get(ctx, &m)...); resp.Diagnostics.HasError() {
+		return
+	}
+	if err := P(&m).validate(); err != nil {
+		blame(&resp.Diagnostics, fmt.Sprintf("The %s would be refused", d.kind), err, d.shape.Attributes)
+	}
+}
+
+// ModifyPlan refuses references that lead nowhere. Only what changes is looked at: an empty plan asks nothing.
+func (d *definition[M, P]) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if req.Plan.Raw.IsNull() {
+		return
+	}
+	var m, config M
+	resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
+	if resp.Diagnostics.Append(req.Plan.Get(ctx, &m)...); resp.Diagnostics.HasError() {
+		return
+	}
+	P(&m).settle(&config)
+	if resp.Diagnostics.Append(resp.Plan.Set(ctx, &m)...); resp.Diagnostics.HasError() {
+		return
+	}
+	if d.engine != nil && P(&m).key() != "" {
+		d.engine.planned.add(d.kind, P(&m).key())
+	}
+	if resp.Plan.Raw.Equal(req.State.Raw) {
+		return
+	}
+	for _, r := range P(&m).references() {
+		d.engine.expect(ctx, &resp.Diagnostics, r)
+	}
+}
+
+func (d *definition[M, P]) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	d.put(ctx, req.Config, req.Plan, &resp.State, &resp.Diagnostics)
+}
+
+func (d *definition[M, P]) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	d.put(ctx, req.Config, req.Plan, &resp.State, &resp.Diagnostics)
+}
+
+func (d *definition[M, P]) put(ctx context.Context, configuration tfsdk.Config, plan tfsdk.Plan, state *tfsdk.State, diags *diag.Diagnostics) {
+	var m, config M
+	diags.Append(configuration.Get(ctx, &config)...)
+	if diags.Append(plan.Get(ctx, &m)...); diags.HasError() {
+		return
+	}
+	P(&m).settle(&config)
+	name := P(&m).key()
+	failed := fmt.Sprintf("Cannot write %s %q", d.kind, name)
+	answer, err := d.engine.write(ctx, below(d.collection, name), P(&m).payload())
+	if err != nil {
+		blame(diags, failed, err, d.shape.Attributes)
+		return
+	}
+	warn(diags, fmt.Sprintf("The engine on %s %q", d.kind, name), answer)
+	diags.Append(state.Set(ctx, &m)...)
+}
+
+func (d *definition[M, P]) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	var m M
+	if resp.Diagnostics.Append(req.State.Get(ctx, &m)...); resp.Diagnostics.HasError() {
+		return
+	}
+	name := P(&m).key()
+	answer, err := d.engine.read(ctx, below(d.collection, name))
+	if answer == nil && (err == nil || errors.Is(err, errNoMount)) {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	if err == nil {
+		err = P(&m).fill(name, answer)
+	}
+	if err != nil {
+		resp.Diagnostics.AddError(fmt.Sprintf("Cannot read %s %q", d.kind, name), err.Error())
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
+}
+
+func (d *definition[M, P]) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var m M
+	if resp.Diagnostics.Append(req.State.Get(ctx, &m)...); resp.Diagnostics.HasError() {
+		return
+	}
+	name := P(&m).key()
+	if err := d.engine.remove(ctx, below(d.collection, name)); err != nil {
+		resp.Diagnostics.AddError(fmt.Sprintf("Cannot delete %s %q", d.kind, name), err.Error())
+	}
+}
+
+// warn passes on what the engine warns of.
+func warn(diags *diag.Diagnostics, summary string, answer *api.Secret) {
+	if answer == nil {
+		return
+	}
+	for _, warning := range answer.Warnings {
+		diags.AddWarning(summary, warning)
+	}
+}

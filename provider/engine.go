@@ -1,0 +1,187 @@
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/go-version"
+	"github.com/hashicorp/terraform-plugin-log/tflog"
+	"github.com/hashicorp/vault/api"
+)
+
+// oldestPlugin is the first release of the engine that has all that this provider asks of it.
+const oldestPlugin = "0.1.0"
+
+// An engine is one mount of the secrets engine. Its methods may be called from several goroutines.
+type engine struct {
+	// reading repeats what met a 5xx, as VAULT_MAX_RETRIES says. writing never does: a repeated ask is a second request.
+	reading, writing *api.Client
+	mount            string
+	version          string
+	login            login
+	// unusable says why nothing can be asked yet.
+	unusable error
+
+	mu sync.Mutex
+	// loggedIn and checked are steps that were taken.
+	loggedIn, checked bool
+
+	planned planned
+	// made holds the ids of the requests that this run made.
+	made    sync.Map
+	custody *custody
+}
+
+// read gives what a path answers, nil if there is nothing.
+func (e *engine) read(ctx context.Context, path string) (map[string]any, error) {
+	if err := e.ready(ctx); err != nil {
+		return nil, err
+	}
+	secret, err := e.get(ctx, path, nil)
+	if err != nil || secret == nil {
+		return nil, err
+	}
+	return secret.Data, nil
+}
+
+// list gives what a LIST answers, nil if there is nothing.
+func (e *engine) list(ctx context.Context, path string, query map[string][]string) (*api.Secret, error) {
+	if err := e.ready(ctx); err != nil {
+		return nil, err
+	}
+	all := map[string][]string{"list": {"true"}}
+	for name, values := range query {
+		all[name] = values
+	}
+	return e.get(ctx, path, all)
+}
+
+func (e *engine) get(ctx context.Context, path string, query map[string][]string) (*api.Secret, error) {
+	path = e.mount + "/" + path
+	response, err := e.reading.Logical().ReadRawWithDataWithContext(ctx, path, query)
+	if response != nil {
+		defer response.Body.Close() //nolint:errcheck // read only
+	}
+	if err != nil {
+		if err = explain(e.reading, path, err); errors.Is(err, errAbsent) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	secret, err := api.ParseSecret(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("Vault's answer for %s is not understood: %w", path, err)
+	}
+	return secret, nil
+}
+
+// write answers nil where Vault had nothing to say.
+func (e *engine) write(ctx context.Context, path string, data map[string]any) (*api.Secret, error) {
+	if err := e.ready(ctx); err != nil {
+		return nil, err
+	}
+	secret, err := e.writing.Logical().WriteWithContext(ctx, e.mount+"/"+path, data)
+	if err != nil {
+		return nil, explain(e.writing, e.mount+"/"+path, err)
+	}
+	return secret, nil
+}
+
+// remove is content if there is nothing to delete.
+func (e *engine) remove(ctx context.Context, path string) error {
+	if err := e.ready(ctx); err != nil {
+		return gone(err)
+	}
+	_, err := e.writing.Logical().DeleteWithContext(ctx, e.mount+"/"+path)
+	if err != nil {
+		return gone(explain(e.writing, e.mount+"/"+path, err))
+	}
+	return nil
+}
+
+// gone forgives the absence of what was to go.
+func gone(err error) error {
+	if errors.Is(err, errAbsent) || errors.Is(err, errNoMount) {
+		return nil
+	}
+	return err
+}
+
+// ready logs in and looks, once, whether the mount is what it should be: a write to a mount of another type might
+// succeed.
+func (e *engine) ready(ctx context.Context) error {
+	if e.unusable != nil {
+		return e.unusable
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.loggedIn {
+		token, err := e.login(ctx, e.writing)
+		if err != nil {
+			return err
+		}
+		e.reading.SetToken(token)
+		e.writing.SetToken(token)
+		e.loggedIn = true
+	}
+	if !e.checked {
+		if err := e.check(ctx); err != nil {
+			return err
+		}
+		e.checked = true
+	}
+	return nil
+}
+
+func (e *engine) check(ctx context.Context) error {
+	status, err := e.get(ctx, "status", nil)
+	var denied *deniedError
+	switch {
+	case errors.As(err, &denied):
+		tflog.Debug(ctx, "this token may not read the engine's status, so the mount and the plugin's version are not checked")
+		return nil
+	case errors.Is(err, errNoMount):
+		return fmt.Errorf("%w %q: mount it with `vault secrets enable -path=%[2]s vault-plugin-secrets-jit`, or set the provider's mount", err, e.mount)
+	case err != nil:
+		return err
+	}
+	var plugin string
+	if status != nil {
+		plugin, _ = status.Data["plugin_version"].(string)
+	}
+	if plugin == "" {
+		return fmt.Errorf("the mount %q is of another type, not the jit secrets engine: set the provider's mount to where that is mounted", e.mount)
+	}
+	return e.checkVersion(plugin)
+}
+
+// checkVersion lets builds without a release's number pass: whoever makes them knows.
+func (e *engine) checkVersion(plugin string) error {
+	found, err := version.NewVersion(plugin)
+	released := err == nil && found.Prerelease() == ""
+	if released && found.LessThan(version.Must(version.NewVersion(oldestPlugin))) {
+		return fmt.Errorf("the plugin at %q is version %s, but provider %s needs %s or later: upgrade the plugin, or use an older provider",
+			e.mount, plugin, e.version, oldestPlugin)
+	}
+	return nil
+}
+
+// decode takes an answer's data into a value with the API's field names.
+func decode[T any](data map[string]any) (T, error) {
+	var value T
+	text, err := json.Marshal(data)
+	if err == nil {
+		err = json.Unmarshal(text, &value)
+	}
+	if err != nil {
+		return value, fmt.Errorf("the engine's answer is not understood, its version may not fit this provider's: %w", err)
+	}
+	return value, nil
+}
+
+// below joins a collection and a name.
+func below(collection, name string) string { return strings.Join([]string{collection, name}, "/") }

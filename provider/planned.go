@@ -1,0 +1,45 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+)
+
+// planned remembers what this run is going to create, so that a name that is neither planned nor there yet can be
+// refused at plan time. Terraform plans what a resource refers to before the resource itself.
+type planned struct{ names sync.Map }
+
+func (p *planned) add(kind, name string) { p.names.Store(kind+" "+name, true) }
+
+func (p *planned) has(kind, name string) bool {
+	_, ok := p.names.Load(kind + " " + name)
+	return ok
+}
+
+// A reference is to an object of the engine, by its name.
+type reference struct {
+	kind, collection, name string
+	at                     path.Path
+}
+
+// expect reports a reference that leads nowhere. Where that cannot be found out now, the engine will say so.
+func (e *engine) expect(ctx context.Context, diags *diag.Diagnostics, r reference) {
+	if e == nil || r.name == "" || e.planned.has(r.kind, r.name) {
+		return
+	}
+	found, err := e.read(ctx, below(r.collection, r.name))
+	if err != nil && !errors.Is(err, errNoMount) {
+		return
+	}
+	if found == nil {
+		diags.AddAttributeError(r.at, fmt.Sprintf("There is no %s %q", r.kind, r.name), fmt.Sprintf(
+			"Neither does it exist, nor is it planned before this. If this configuration makes it, refer to the resource "+
+				"(such as vaultjit_%s.example.name) rather than writing the name, so that Terraform makes it first.", strings.ReplaceAll(r.kind, " ", "_")))
+	}
+}

@@ -1,0 +1,157 @@
+package provider_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/terraform"
+)
+
+func (p *pipeline) requestHCL(arguments string) string {
+	return p.hclAs(p.alice.Client.Token(), "resource \"vaultjit_request\" \"r\" {\n  role = \"otp\"\n  reason = \"INC-1\"\n"+arguments+"}\n")
+}
+
+// counts checks how many requests are in a state.
+func (p *pipeline) counts(state string, want int) resource.TestCheckFunc {
+	return func(*terraform.State) error {
+		if got := len(p.requests(p.t.Context(), state)); got != want {
+			return fmt.Errorf("%d requests are %s, want %d", got, state, want)
+		}
+		return nil
+	}
+}
+
+func TestRequestIsMadeOnceAndCancelledWhenDestroyed(t *testing.T) {
+	p := newPipeline(t)
+	p.set("roles/otp", map[string]any{"parameters": map[string]any{
+		"host": map[string]any{"pattern": "[a-z]+"}, "team": map[string]any{"pattern": "[a-z]+", "default": "ops"},
+	}})
+	replaced := resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction("vaultjit_request.r", plancheck.ResourceActionReplace)},
+		PostApplyPreRefresh: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}}
+	full := "  ttl = \"15m\"\n  parameters = { host = \"db\" }\n"
+	resource.Test(t, resource.TestCase{
+		ProtoV6ProviderFactories: factories(),
+		CheckDestroy:             resource.ComposeTestCheckFunc(p.counts("open", 0), p.counts("cancelled", 5)),
+		Steps: []resource.TestStep{
+			{Config: p.requestHCL(""), ConfigPlanChecks: emptyAfter, Check: resource.ComposeTestCheckFunc(p.counts("pending", 1),
+				// The policy's default window.
+				resource.TestCheckResourceAttr("vaultjit_request.r", "ttl", "1h"),
+				resource.TestCheckResourceAttr("vaultjit_request.r", "requester.name", p.alice.Name),
+				resource.TestCheckResourceAttr("vaultjit_request.r", "requester.entity_id", p.alice.EntityID))},
+			{Config: p.requestHCL("  ttl = 3600\n"), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}}},
+			{Config: p.requestHCL(full), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
+			{Config: p.requestHCL(full + "  keepers = { run = \"1\" }\n"), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
+			{Config: p.requestHCL(full + "  keepers = { run = \"2\" }\n"), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
+			{Config: p.requestHCL("  parameters = { host = \"web\" }\n"), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
+			// The engine shows parameters with the role's defaults.
+			{ResourceName: "vaultjit_request.r", ImportState: true, ImportStateVerify: true, ImportStateVerifyIgnore: []string{"parameters"}},
+		},
+	})
+}
+
+func TestRequestImportedTakesOverItsKeepers(t *testing.T) {
+	p := newPipeline(t)
+	made, err := p.alice.Write(t.Context(), p.mount.Path+"/request", map[string]any{"role": "otp", "reason": "INC-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := fmt.Sprintf("import {\n  to = vaultjit_request.r\n  id = %q\n}\n", made.Data["id"])
+	resource.Test(t, resource.TestCase{
+		ProtoV6ProviderFactories: factories(),
+		Steps: []resource.TestStep{
+			{Config: p.requestHCL("  keepers = { run = \"1\" }\n") + block, ConfigPlanChecks: emptyAfter,
+				Check: resource.ComposeTestCheckFunc(p.counts("all", 1), resource.TestCheckResourceAttr("vaultjit_request.r", "id", made.Data["id"].(string)))},
+			{Config: p.requestHCL("  keepers = { run = \"2\" }\n"), Check: p.counts("all", 2)},
+		},
+	})
+}
+
+func TestRequestDestroyedEndsItsGrant(t *testing.T) {
+	p := newPipeline(t)
+	resource.Test(t, resource.TestCase{
+		ProtoV6ProviderFactories: factories(),
+		CheckDestroy: resource.ComposeTestCheckFunc(p.counts("ended", 1), func(*terraform.State) error {
+			p.nothingLeft()
+			return nil
+		}),
+		Steps: []resource.TestStep{
+			{Config: p.requestHCL("")},
+			{PreConfig: func() {
+				id := p.requests(p.t.Context(), "pending")[0]
+				if err := p.decide("approve")(id); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := p.alice.Write(t.Context(), p.mount.Path+"/claim", map[string]any{"id": id}); err != nil {
+					t.Fatal(err)
+				}
+			}, Config: p.requestHCL(""), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}},
+				Check: p.counts("active", 1)},
+		},
+	})
+}
+
+func TestRequestThatIsOverIsKeptAndSimplyRemoved(t *testing.T) {
+	p := newPipeline(t)
+	resource.Test(t, resource.TestCase{
+		ProtoV6ProviderFactories: factories(),
+		CheckDestroy:             p.counts("denied", 1),
+		Steps: []resource.TestStep{
+			{Config: p.requestHCL("")},
+			{PreConfig: func() {
+				if err := p.decide("deny")(p.requests(p.t.Context(), "pending")[0]); err != nil {
+					t.Fatal(err)
+				}
+			}, Config: p.requestHCL(""), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}}},
+		},
+	})
+}
+
+func TestRequestThatIsGoneIsMadeAgain(t *testing.T) {
+	p := newPipeline(t)
+	resource.Test(t, resource.TestCase{
+		ProtoV6ProviderFactories: factories(),
+		Steps: []resource.TestStep{
+			{Config: p.requestHCL("")},
+			// Filed away and past its retention.
+			{PreConfig: func() {
+				if _, err := p.alice.Write(t.Context(), p.mount.Path+"/cancel", map[string]any{"id": p.requests(p.t.Context(), "pending")[0]}); err != nil {
+					t.Fatal(err)
+				}
+				p.set("config", map[string]any{"retention": 1})
+				eventually(t, "the request is tidied away", func(ctx context.Context) error {
+					if _, err := p.mount.Write(ctx, "tidy", nil); err != nil {
+						return err
+					}
+					if len(p.requests(ctx, "all")) > 0 {
+						return errors.New("not yet")
+					}
+					return nil
+				})
+			}, Config: p.requestHCL(""), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
+				plancheck.ExpectResourceAction("vaultjit_request.r", plancheck.ResourceActionCreate)}}},
+		},
+	})
+}
+
+func TestRequestFaultsSayWhatTheEngineSays(t *testing.T) {
+	p := newPipeline(t)
+	root := p.hcl("resource \"vaultjit_request\" \"r\" {\n  role = \"otp\"\n  reason = \"INC-1\"\n}\n")
+	for name, fault := range map[string]struct{ config, says string }{
+		"too long":       {p.requestHCL("  ttl = \"9h\"\n"), `ttl = "9h"[\s\S]*longer\s+than\s+the\s+max_ttl`},
+		"no such role":   {p.hclAs(p.alice.Client.Token(), "resource \"vaultjit_request\" \"r\" {\n  role = \"none\"\n}\n"), `there\s+is\s+no\s+role\s+"none"`},
+		"parameter":      {p.requestHCL("  parameters = { x = \"y\" }\n"), `parameters = [\s\S]*"x"\s+is\s+not\s+known`},
+		"nobody asks":    {root, `no\s+entity`},
+		"not a duration": {p.requestHCL("  ttl = \"1.5s\"\n"), `whole\s+seconds`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{{
+				Config: fault.config, ExpectError: regexp.MustCompile(fault.says),
+			}}})
+		})
+	}
+}
