@@ -1,0 +1,7 @@
+data "vaultjit_role" "database" {
+  name = "database"
+}
+
+output "guarded_by" {
+  value = data.vaultjit_role.database.policy
+}

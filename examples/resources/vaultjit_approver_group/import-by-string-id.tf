@@ -1,0 +1,4 @@
+import {
+  to = vaultjit_approver_group.dba
+  id = "dba"
+}

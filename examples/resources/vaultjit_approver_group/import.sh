@@ -1,0 +1,1 @@
+terraform import vaultjit_approver_group.dba dba

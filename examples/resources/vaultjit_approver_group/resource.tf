@@ -1,0 +1,10 @@
+resource "vault_identity_group" "dba" {
+  name                       = "database-team"
+  external_member_entity_ids = true
+}
+
+resource "vaultjit_approver_group" "dba" {
+  name               = "dba"
+  identity_group_ids = [vault_identity_group.dba.id]
+  description        = "Who runs the databases"
+}

@@ -1,0 +1,4 @@
+import {
+  to = vaultjit_config.engine
+  id = "config"
+}

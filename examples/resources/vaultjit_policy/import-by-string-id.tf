@@ -1,0 +1,4 @@
+import {
+  to = vaultjit_policy.production
+  id = "production"
+}

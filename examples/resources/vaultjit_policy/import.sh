@@ -1,0 +1,1 @@
+terraform import vaultjit_policy.production production

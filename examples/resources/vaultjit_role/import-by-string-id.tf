@@ -1,0 +1,4 @@
+import {
+  to = vaultjit_role.database
+  id = "database"
+}

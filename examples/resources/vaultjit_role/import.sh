@@ -1,0 +1,1 @@
+terraform import vaultjit_role.database database
