@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -26,8 +25,11 @@ type Withdraw struct{ Approver Standing }
 // Cancel is the requester's end of a request that was not granted.
 type Cancel struct{ Requester Standing }
 
-// StartClaim begins to make the grant; the facts say whether it may.
-type StartClaim struct{ Facts ClaimFacts }
+// StartClaim begins to make the grant for the one who claims it; the facts say whether it may be made.
+type StartClaim struct {
+	Claimer Person
+	Facts   ClaimFacts
+}
 
 // KeepToken notes the accessor of the grant token before anything is made with it.
 type KeepToken struct{ Accessor string }
@@ -73,8 +75,8 @@ func Apply(r Request, event Event, now time.Time) (Request, error) {
 	case Cancel:
 		return r.cancel(event, now)
 	case StartClaim:
-		if obstacles := r.Claimable(event.Facts, now).Obstacles; len(obstacles) > 0 {
-			return r, errors.New(strings.Join(obstacles, "; "))
+		if err := r.MayClaim(event.Claimer, event.Facts, now); err != nil {
+			return r, err
 		}
 		if r.Leftover() != "" {
 			return r, errors.New("what an earlier claim left behind has to be revoked first")

@@ -27,7 +27,7 @@ func TestEveryEventInEveryState(t *testing.T) {
 	pending := applied(t, asked(t, policy), start, approve(bob))
 	quorum := applied(t, pending, start, approve(carol))
 	facts := factsOf(quorum, bob, carol, dave, erin)
-	claiming := applied(t, quorum, start, StartClaim{facts})
+	claiming := applied(t, quorum, start, StartClaim{person("alice"), facts})
 	holding := applied(t, claiming, start, KeepToken{"accessor-1"})
 	active := applied(t, holding, start, Succeed{grantUntil(after(time.Hour))})
 	ending := applied(t, active, start, BeginEnd{Reason: Revoked, By: &alice.Person})
@@ -119,7 +119,7 @@ func TestEveryEventInEveryState(t *testing.T) {
 		wantState(t, c.request, c.at, c.state)
 		events := map[string]Event{
 			"approve": approve(dave), "deny": deny(dave), "withdraw": Withdraw{bob}, "cancel": Cancel{alice},
-			"startClaim": StartClaim{facts}, "keepToken": KeepToken{"accessor-2"}, "abandon": AbandonClaim{}, "grant": Succeed{grantUntil(c.at.Add(time.Hour))},
+			"startClaim": StartClaim{person("alice"), facts}, "keepToken": KeepToken{"accessor-2"}, "abandon": AbandonClaim{}, "grant": Succeed{grantUntil(c.at.Add(time.Hour))},
 			"beginEnd": BeginEnd{Reason: LeaseRevoked}, "confirmEnd": ConfirmEnd{}, "failEnd": FailEnd{"upstream is still down"}, "nothing": nil,
 		}
 		fields := reflect.ValueOf(c.outcomes)
@@ -179,7 +179,7 @@ func TestZeroEventsAndZeroRequestsRefuse(t *testing.T) {
 			}
 		}
 	}
-	claiming := applied(t, quorum, after(time.Minute), StartClaim{facts})
+	claiming := applied(t, quorum, after(time.Minute), StartClaim{person("alice"), facts})
 	for _, event := range []Event{KeepToken{}, Succeed{}, Succeed{Grant{ExpiresAt: after(time.Hour)}}} {
 		_, err := Apply(claiming, event, after(time.Minute))
 		wantRefusal(t, err, "a request that is claiming")
@@ -187,7 +187,7 @@ func TestZeroEventsAndZeroRequestsRefuse(t *testing.T) {
 	active := applied(t, claiming, after(time.Minute), KeepToken{"accessor-1"}, Succeed{grantUntil(after(time.Hour))})
 	_, err := Apply(active, BeginEnd{}, after(time.Minute))
 	wantRefusal(t, err, `"" is no reason for this end`)
-	for _, event := range []Event{approve(standing("bob", "dbas")), Cancel{standing("alice")}, StartClaim{facts}} {
+	for _, event := range []Event{approve(standing("bob", "dbas")), Cancel{standing("alice")}, StartClaim{person("alice"), facts}} {
 		_, err := Apply(Request{}, event, start)
 		if err == nil {
 			t.Errorf("%T is accepted on nothing", event)
@@ -318,7 +318,7 @@ func TestWhoLeftCanStillWithdraw(t *testing.T) {
 func TestClaimKeepsOneTokenAndGrantsWithIt(t *testing.T) {
 	quorum, facts := quorate(t, prod(rule("dba", 2, "dbas")))
 	at := after(time.Minute)
-	claiming := applied(t, quorum, at, StartClaim{facts})
+	claiming := applied(t, quorum, at, StartClaim{person("alice"), facts})
 	wantEqual(t, "claim", claiming.Claim, &Claim{At: at})
 	wantEqual(t, "leftover", claiming.Leftover(), "")
 
@@ -343,7 +343,7 @@ func TestClaimKeepsOneTokenAndGrantsWithIt(t *testing.T) {
 	wantEqual(t, "leftover", active.Leftover(), "")
 	wantEqual(t, "the claim stays", active.Claim, holding.Claim)
 
-	again := applied(t, applied(t, holding, at, AbandonClaim{}), after(3*time.Minute), StartClaim{facts})
+	again := applied(t, applied(t, holding, at, AbandonClaim{}), after(3*time.Minute), StartClaim{person("alice"), facts})
 	wantEqual(t, "a second claim", again.Claim, &Claim{At: after(3 * time.Minute)})
 	_, err := Apply(again, Succeed{grant}, after(3*time.Minute))
 	wantRefusal(t, err, "cannot grant a request that is claiming")

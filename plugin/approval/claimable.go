@@ -1,8 +1,10 @@
 package approval
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -102,6 +104,17 @@ func (r Request) Claimable(facts ClaimFacts, now time.Time) Claimability {
 		obstacle("under policy %q as it is now (version %d): %s", current.Name, current.Version, sentence)
 	}
 	return c
+}
+
+// MayClaim says why somebody cannot claim the request now, or nil.
+func (r Request) MayClaim(claimer Person, facts ClaimFacts, now time.Time) error {
+	if claimer.EntityID == "" || claimer.EntityID != r.Ask.Requester.EntityID {
+		return errors.New("only its requester can claim a request")
+	}
+	if obstacles := r.Claimable(facts, now).Obstacles; len(obstacles) > 0 {
+		return errors.New(strings.Join(obstacles, "; "))
+	}
+	return nil
 }
 
 // shortcomings says in sentences why a verdict is no quorum.

@@ -67,7 +67,7 @@ func TestClaimNeedsEverythingToHoldStill(t *testing.T) {
 			c.change(&facts)
 			now := after(time.Hour)
 			wantObstacle(t, r.Claimable(facts, now), c.obstacle)
-			_, err := Apply(r, StartClaim{facts}, now)
+			_, err := Apply(r, StartClaim{person("alice"), facts}, now)
 			if c.obstacle != "" {
 				wantRefusal(t, err, c.obstacle)
 			} else if err != nil {
@@ -75,6 +75,24 @@ func TestClaimNeedsEverythingToHoldStill(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestOnlyTheRequesterClaims(t *testing.T) {
+	r, facts := quorate(t, prod(rule("dba", 2, "dbas")))
+	for name, claimer := range map[string]Person{
+		"an approver":                            person("bob"),
+		"nobody":                                 {},
+		"an entity that shares a login with her": {EntityID: "entity-eve", Name: "alice", Aliases: person("alice").Aliases},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Apply(r, StartClaim{claimer, facts}, after(time.Hour))
+			wantRefusal(t, err, "only its requester can claim a request")
+		})
+	}
+	// A damaged record names no requester; then nobody is the requester, and not whoever has no entity.
+	r.Ask.Requester.EntityID = ""
+	_, err := Apply(r, StartClaim{Person{}, facts}, after(time.Hour))
+	wantRefusal(t, err, "only its requester can claim a request")
 }
 
 func TestClaimListsAllObstaclesAtOnce(t *testing.T) {
@@ -90,7 +108,7 @@ func TestClaimListsAllObstaclesAtOnce(t *testing.T) {
 		"its ttl (1h0m0s) is longer than the longest lease of this mount now (0s)",
 		`policy "prod" has been deleted`,
 	})
-	_, err := Apply(r, StartClaim{facts}, after(time.Hour))
+	_, err := Apply(r, StartClaim{person("alice"), facts}, after(time.Hour))
 	wantRefusal(t, err, "Vault; role \"dba\" has been deleted; rule")
 }
 
@@ -237,7 +255,7 @@ func TestApprovalHasToBeEligibleWhenItWasGivenAndNow(t *testing.T) {
 	c := r.Claimable(facts, after(time.Minute))
 	wantEqual(t, "quorum by today's membership", c.Verdict.Quorum, true)
 	wantObstacle(t, c, "the request is pending: its approvals made no quorum when they were given")
-	_, err := Apply(r, StartClaim{facts}, after(time.Minute))
+	_, err := Apply(r, StartClaim{person("alice"), facts}, after(time.Minute))
 	wantRefusal(t, err, "the request is pending")
 
 	r = applied(t, r, after(2*time.Minute), approve(promoted))
@@ -300,7 +318,7 @@ func TestNothingDeadIsClaimable(t *testing.T) {
 	r, facts := quorate(t, prod(rule("dba", 2, "dbas")))
 	now := after(2 * time.Minute)
 	cancelled := applied(t, r, now, Cancel{standing("alice")})
-	active := applied(t, r, now, StartClaim{facts}, KeepToken{"accessor-1"}, Succeed{grantUntil(after(time.Hour))})
+	active := applied(t, r, now, StartClaim{person("alice"), facts}, KeepToken{"accessor-1"}, Succeed{grantUntil(after(time.Hour))})
 	for _, c := range []struct {
 		request Request
 		at      time.Time
@@ -348,7 +366,7 @@ func TestClaimableIsWhatStartClaimSays(t *testing.T) {
 		life.run(t, 12)
 		facts := life.facts(t)
 		obstacles := life.request.Claimable(facts, life.now).Obstacles
-		next, err := Apply(life.request, StartClaim{facts}, life.now)
+		next, err := Apply(life.request, StartClaim{person("alice"), facts}, life.now)
 		switch {
 		case len(obstacles) > 0:
 			wantRefusal(t, err, strings.Join(obstacles, "; "))

@@ -76,7 +76,8 @@ func (l *life) drawEvent(t *rapid.T) Event {
 	case "cancel":
 		return Cancel{who}
 	case "claim":
-		return StartClaim{l.facts(t)}
+		claimer := rapid.SampledFrom([]Person{alice.Person, alice.Person, alice.Person, who.Person, {}}).Draw(t, "claimer")
+		return StartClaim{claimer, l.facts(t)}
 	case "keep":
 		return KeepToken{rapid.SampledFrom([]string{"accessor-1", "accessor-2", ""}).Draw(t, "accessor")}
 	case "abandon":
@@ -122,6 +123,7 @@ func (l *life) happens(t *rapid.T) {
 		wantEqual(t, "leftover before", before.Leftover(), "")
 		wantEqual(t, "leftover", next.Leftover(), event.Accessor)
 	case StartClaim:
+		wantEqual(t, "who claims", event.Claimer.Name, "alice")
 		wantState(t, next, l.now, Claiming)
 		wantEqual(t, "leftover before", before.Leftover(), "")
 	case Succeed:
@@ -311,7 +313,7 @@ func TestWhateverHappensOnTheWayToAGrantTheRulesHold(t *testing.T) {
 				l.request = next
 			}
 		}
-		for _, event := range []Event{StartClaim{l.facts(t)}, KeepToken{"accessor-1"}, nil, BeginEnd{Reason: LeaseRevoked}, ConfirmEnd{}} {
+		for _, event := range []Event{StartClaim{person("alice"), l.facts(t)}, KeepToken{"accessor-1"}, nil, BeginEnd{Reason: LeaseRevoked}, ConfirmEnd{}} {
 			l.run(t, 1)
 			if event == nil {
 				event = Succeed{Grant{ClaimedAt: l.now, ExpiresAt: l.now.Add(time.Hour), Accessor: "accessor-1"}}

@@ -31,7 +31,7 @@ type Standing struct {
 // problem says why an entity can do nothing, or "" if it can.
 func (s Standing) problem() string {
 	switch {
-	case !s.Exists:
+	case !s.Exists || s.EntityID == "":
 		return "no longer exists in Vault (deleted or merged into another entity)"
 	case s.Disabled:
 		return "is disabled in Vault"

@@ -31,8 +31,14 @@ func TestSameEntityOrSharedLoginIsOnePerson(t *testing.T) {
 }
 
 func TestZeroStandingCanDoNothing(t *testing.T) {
-	if (Standing{}).problem() == "" || (Standing{Person: person("bob"), Groups: []string{"dbas"}}).problem() == "" {
-		t.Error("an entity that does not exist can do something")
+	for name, s := range map[string]Standing{
+		"the zero value":             {},
+		"one that does not exist":    {Person: person("bob"), Groups: []string{"dbas"}},
+		"one that exists without id": {Person: Person{Name: "bob"}, Exists: true, Groups: []string{"dbas"}},
+	} {
+		if s.problem() == "" {
+			t.Errorf("%s can do something", name)
+		}
 	}
 }
 
@@ -85,7 +91,7 @@ func TestPeopleWhoTurnOutToBeOneCountAsOneAtTheClaim(t *testing.T) {
 			facts.Requester = c.requester
 			now := after(3 * time.Minute)
 			wantObstacle(t, r.Claimable(facts, now), c.obstacle)
-			_, err := Apply(r, StartClaim{facts}, now)
+			_, err := Apply(r, StartClaim{person("alice"), facts}, now)
 			if (err == nil) != (c.obstacle == "") {
 				t.Fatalf("the claim itself says: %v", err)
 			}

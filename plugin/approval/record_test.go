@@ -38,7 +38,7 @@ func FuzzAnyRecordHasAStateAndMakesNoQuorumOfNothing(f *testing.F) {
 	bob, carol := standing("bob", "dbas"), standing("carol", "dbas")
 	pending := asked(f, policy)
 	quorum := applied(f, pending, start, approve(bob), approve(carol))
-	holding := applied(f, quorum, start, StartClaim{factsOf(quorum, bob, carol)}, KeepToken{"accessor-1"})
+	holding := applied(f, quorum, start, StartClaim{person("alice"), factsOf(quorum, bob, carol)}, KeepToken{"accessor-1"})
 	active := applied(f, holding, start, Succeed{grantUntil(after(time.Hour))})
 	for _, r := range []Request{
 		{}, pending, quorum, holding, active,

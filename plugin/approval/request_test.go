@@ -289,7 +289,7 @@ func TestInboxHoldsWhatOneCanStillDecide(t *testing.T) {
 	pending := applied(t, asked(t, policy), start, approve(bob))
 	approved := applied(t, pending, start, approve(carol))
 	facts := factsOf(approved, bob, carol)
-	claiming := applied(t, approved, start, StartClaim{facts})
+	claiming := applied(t, approved, start, StartClaim{person("alice"), facts})
 	for _, c := range []struct {
 		name    string
 		request Request

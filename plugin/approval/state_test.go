@@ -121,7 +121,7 @@ func TestDeadApproversQuorumCountsAsItStood(t *testing.T) {
 func TestActiveEndsWithItsWindowByItself(t *testing.T) {
 	quorum, facts := quorate(t, prod(rule("dba", 2, "dbas")))
 	at := after(time.Minute)
-	r := applied(t, quorum, at, StartClaim{facts}, KeepToken{"accessor-1"}, Succeed{grantUntil(after(30 * time.Minute))})
+	r := applied(t, quorum, at, StartClaim{person("alice"), facts}, KeepToken{"accessor-1"}, Succeed{grantUntil(after(30 * time.Minute))})
 	end := after(30 * time.Minute)
 	wantEqual(t, "deadline", r.Deadline(), end)
 	wantState(t, r, end.Add(-1), Active)
@@ -139,7 +139,7 @@ func TestActiveEndsWithItsWindowByItself(t *testing.T) {
 
 func TestDeadlinePassedBeforeTheGrantLeavesATokenToRevoke(t *testing.T) {
 	quorum, facts := quorate(t, prod(rule("dba", 2, "dbas")))
-	r := applied(t, quorum, after(time.Hour), StartClaim{facts}, KeepToken{"accessor-1"})
+	r := applied(t, quorum, after(time.Hour), StartClaim{person("alice"), facts}, KeepToken{"accessor-1"})
 	late := after(time.Hour + time.Minute)
 	_, err := Apply(r, Succeed{grantUntil(late.Add(time.Hour))}, late)
 	wantRefusal(t, err, "cannot grant a request that is expired")
@@ -153,7 +153,7 @@ func TestFiledAwayOnlyWhenNothingIsLeftToDo(t *testing.T) {
 	alice := standing("alice")
 	quorum, facts := quorate(t, prod(rule("dba", 2, "dbas")))
 	at := after(time.Minute)
-	claiming := applied(t, quorum, at, StartClaim{facts})
+	claiming := applied(t, quorum, at, StartClaim{person("alice"), facts})
 	holding := applied(t, claiming, at, KeepToken{"accessor-1"})
 	active := applied(t, holding, at, Succeed{grantUntil(after(30 * time.Minute))})
 	ending := applied(t, active, after(2*time.Minute), BeginEnd{Reason: LeaseRevoked})

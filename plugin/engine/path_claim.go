@@ -37,8 +37,12 @@ alone. The window starts now. A request is granted once. A claim that fails leav
 func (b *backend) claim(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	people := b.newLookup(req.Storage)
 	return b.withRequest(ctx, req, d, people, func(r approval.Request, who approval.Standing, now time.Time) (*logical.Response, error) {
-		if who.EntityID != r.Ask.Requester.EntityID {
-			return refused(errors.New("only its requester can claim a request")), nil
+		facts, err := people.claimFacts(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		if r.MayClaim(who.Person, facts, now) != nil {
+			return b.refuseClaim(ctx, people, r, who.Person, facts, now)
 		}
 		vault, err := b.issuerFor(ctx, req.Storage)
 		if errors.Is(err, errNotConfigured) {
@@ -48,19 +52,14 @@ func (b *backend) claim(ctx context.Context, req *logical.Request, d *framework.
 			return nil, err
 		}
 		attempt := &claiming{b: b, storage: req.Storage, vault: vault, request: r}
-		facts, err := people.claimFacts(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		if c := r.Claimable(facts, now); len(c.Obstacles) > 0 {
-			return b.refuseClaim(ctx, people, r, facts, now)
-		}
-		return attempt.run(ctx, facts, now)
+		return attempt.run(ctx, approval.StartClaim{Claimer: who.Person, Facts: facts}, now)
 	})
 }
 
 // refuseClaim says what stands in the way, and who could still approve.
-func (b *backend) refuseClaim(ctx context.Context, people *lookup, r approval.Request, facts approval.ClaimFacts, now time.Time) (*logical.Response, error) {
+func (b *backend) refuseClaim(ctx context.Context, people *lookup, r approval.Request, claimer approval.Person, facts approval.ClaimFacts,
+	now time.Time,
+) (*logical.Response, error) {
 	if waiting(r.State(now)) {
 		census, err := people.census(ctx, r.Ask.Policy.Groups())
 		if err != nil {
@@ -68,8 +67,7 @@ func (b *backend) refuseClaim(ctx context.Context, people *lookup, r approval.Re
 		}
 		facts.Census = census
 	}
-	_, refusal := approval.Apply(r, approval.StartClaim{Facts: facts}, now)
-	return refused(refusal), nil
+	return refused(r.MayClaim(claimer, facts, now)), nil
 }
 
 // claiming is one attempt to turn a request into a grant. Each step is recorded before the next one is taken, so that
@@ -81,12 +79,12 @@ type claiming struct {
 	request approval.Request
 }
 
-func (c *claiming) run(ctx context.Context, facts approval.ClaimFacts, now time.Time) (*logical.Response, error) {
+func (c *claiming) run(ctx context.Context, start approval.StartClaim, now time.Time) (*logical.Response, error) {
 	if err := c.clear(ctx, now); err != nil {
 		return nil, err
 	}
 	// The first side effect is a write: a node that may not write stops here.
-	if err := c.apply(ctx, approval.StartClaim{Facts: facts}, now); err != nil {
+	if err := c.apply(ctx, start, now); err != nil {
 		return nil, err
 	}
 	order := issuer.Order{

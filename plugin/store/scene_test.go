@@ -197,7 +197,7 @@ func startClaim(r approval.Request) approval.Event {
 	for _, d := range r.Decisions {
 		facts.Roster[d.Approver.EntityID] = standing(d.Approver.Name)
 	}
-	return approval.StartClaim{Facts: facts}
+	return approval.StartClaim{Claimer: r.Ask.Requester, Facts: facts}
 }
 
 func succeed(at time.Time) approval.Event {
