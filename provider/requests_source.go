@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"regexp"
 	"slices"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
@@ -97,9 +96,6 @@ func (s *requestsSource) Read(ctx context.Context, req datasource.ReadRequest, r
 	resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
 }
 
-// goOnAfter is how the engine says that there may be more.
-var goOnAfter = regexp.MustCompile(`list again with after=([0-9a-f-]{36})`)
-
 // requests lists all pages.
 func (e *engine) requests(ctx context.Context, query map[string][]string) ([]requestSummary, error) {
 	all := []requestSummary{}
@@ -114,6 +110,8 @@ func (e *engine) requests(ctx context.Context, query map[string][]string) ([]req
 		listed, err := decode[struct {
 			Keys []string                  `json:"keys"`
 			Info map[string]requestSummary `json:"key_info"`
+			// Next is what to go on after; empty at the end of the list.
+			Next string `json:"next"`
 		}](page.Data)
 		if err != nil {
 			return nil, err
@@ -123,15 +121,9 @@ func (e *engine) requests(ctx context.Context, query map[string][]string) ([]req
 			summary.ID = id
 			all = append(all, summary)
 		}
-		var after string
-		for _, warning := range page.Warnings {
-			if match := goOnAfter.FindStringSubmatch(warning); match != nil {
-				after = match[1]
-			}
-		}
-		if after == "" {
+		if listed.Next == "" {
 			return all, nil
 		}
-		query["after"] = []string{after}
+		query["after"] = []string{listed.Next}
 	}
 }

@@ -238,17 +238,17 @@ func pageOf(d *framework.FieldData) (page, error) {
 // or nil for one that does not belong in the list.
 func listing(ids []string, p page, show func(id string) (map[string]any, error)) (*logical.Response, error) {
 	keys, info := []string{}, map[string]any{}
-	more, last, looked := "", p.after, 0
+	next, why, last, looked := "", "", p.after, 0
 	for _, id := range ids {
 		if id <= p.after {
 			continue
 		}
 		if len(keys) == p.limit {
-			more = fmt.Sprintf("there may be more; list again with after=%s", keys[len(keys)-1])
+			next, why = keys[len(keys)-1], "there may be more"
 			break
 		}
 		if looked == maxScan {
-			more = fmt.Sprintf("the search stopped after %d records; list again with after=%s", maxScan, last)
+			next, why = last, fmt.Sprintf("the search stopped after %d records", maxScan)
 			break
 		}
 		last = id
@@ -263,8 +263,9 @@ func listing(ids []string, p page, show func(id string) (map[string]any, error))
 		}
 	}
 	response := logical.ListResponseWithInfo(keys, info)
-	if more != "" {
-		response.AddWarning(more)
+	if next != "" {
+		response.Data["next"] = next
+		response.AddWarning(fmt.Sprintf("%s; list again with after=%s", why, next))
 	}
 	return response, nil
 }

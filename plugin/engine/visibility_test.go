@@ -117,6 +117,7 @@ func TestListsShowWhatOneMaySeeAndAsksFor(t *testing.T) {
 	w.wantKeys(w.mallory, "requests", map[string][]string{"state": {"all"}, "limit": {"2"}}, pending, denied)
 	w.wantKeys(w.mallory, "requests", map[string][]string{"state": {"all"}, "after": {denied}}, active)
 	w.wantKeys(stranger, "requests", all)
+	w.wantPages(w.mallory, "requests", "all", pending, denied, active)
 	for query, says := range map[string]string{"state=sleeping": "sleeping", "limit=0": "limit", "after=x": "after", "stat=all": "stat"} {
 		name, value, _ := strings.Cut(query, "=")
 		_, err := w.mallory.Client.Logical().ReadWithDataWithContext(t.Context(), w.mount.Path+"/requests", map[string][]string{"list": {"true"}, name: {value}})
@@ -129,6 +130,24 @@ func TestListsShowWhatOneMaySeeAndAsksFor(t *testing.T) {
 	w.does(w.mallory, "revoke", map[string]any{"id": active})
 	if by := w.request(w.carol, active)["grant"].(map[string]any)["ended_by"].(map[string]any); by["entity_id"] != w.mallory.EntityID {
 		t.Errorf("it was ended by %v", by)
+	}
+}
+
+// wantPages goes through a list one by one, as next tells to.
+func (w *world) wantPages(person *vaulttest.Person, path, state string, want ...string) {
+	w.t.Helper()
+	query := map[string][]string{"list": {"true"}, "state": {state}, "limit": {"1"}}
+	for i, id := range want {
+		page, err := person.Client.Logical().ReadWithDataWithContext(w.t.Context(), w.mount.Path+"/"+path, query)
+		must(w.t, err)
+		next, more := page.Data["next"].(string)
+		if keys := fmt.Sprint(page.Data["keys"]); keys != fmt.Sprint([]string{id}) {
+			w.t.Errorf("page %d is %s, want %s", i, keys, id)
+		}
+		if last := i == len(want)-1; last == more || (more && next != id) || last != (len(page.Warnings) == 0) {
+			w.t.Errorf("page %d says to go on after %q (%q)", i, next, page.Warnings)
+		}
+		query["after"] = []string{next}
 	}
 }
 

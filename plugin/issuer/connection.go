@@ -98,7 +98,8 @@ func New(c Connection) (*Issuer, error) {
 // once makes each call once, at the configured address, or fails.
 //
 // It makes an error of a redirect. The engine's secrets go nowhere else; and vault/api takes any status below 400 for
-// success, so that an end that was merely redirected would count as confirmed.
+// success, so that an end that was merely redirected would count as confirmed. Nor is the call repeated: a standby
+// redirects also when it lost the answer of the active node, which has made the call by then.
 //
 // It keeps Go's transport from repeating a GET whose answer was lost: reading database/creds/x makes a user each time.
 type once struct{ *http.Transport }
@@ -113,8 +114,12 @@ func (t once) RoundTrip(request *http.Request) (*http.Response, error) {
 		return response, err
 	}
 	_ = response.Body.Close() // nothing of it is wanted
-	return nil, fmt.Errorf("it answered %d, a redirect to %.200q, which is not followed: set address to where Vault itself answers",
-		response.StatusCode, response.Header.Get("Location"))
+	hint := "set address to where Vault itself answers"
+	if response.StatusCode == http.StatusTemporaryRedirect {
+		hint = "try again if Vault's active node has just changed, else " + hint
+	}
+	return nil, fmt.Errorf("it answered %d, a redirect to %.200q, which is not followed: %s",
+		response.StatusCode, response.Header.Get("Location"), hint)
 }
 
 // cleanName accepts a name, or with slashes a path, that stands for itself in a URL.

@@ -132,7 +132,11 @@ func TestRedirectsAreErrorsAndNotFollowed(t *testing.T) {
 					out.Header().Set("Location", other.URL+in.URL.Path)
 					out.WriteHeader(code)
 				}})
-				wantError(t, call.make(t.Context(), newIssuer(t, connection(f.URL))), fmt.Sprint(code), "not followed")
+				hint := "not followed: set address"
+				if code == http.StatusTemporaryRedirect {
+					hint = "not followed: try again if Vault's active node has just changed"
+				}
+				wantError(t, call.make(t.Context(), newIssuer(t, connection(f.URL))), fmt.Sprint(code), hint)
 				if n := f.times(call.path); n != 1 {
 					t.Errorf("%s was called %d times", call.path, n)
 				}

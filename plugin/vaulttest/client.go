@@ -18,14 +18,14 @@ var connections = &http.Transport{
 	IdleConnTimeout:     30 * time.Second,
 }
 
-// newClient talks to one address and to no other, with no retries, and leaves the developer's own VAULT_*
-// environment aside (but for this: vault/api refuses to make any client while that environment is malformed).
+// newClient is what people use: it follows the redirect of a standby that does not forward, as standbys do not for a
+// moment after the active node has changed. It repeats nothing else, and leaves the developer's own VAULT_* environment
+// aside, but for this: vault/api refuses to make any client while that environment is malformed.
 func newClient(address, token string) (*api.Client, error) {
 	config := &api.Config{
-		Address:          address,
-		Timeout:          2 * time.Minute,
-		DisableRedirects: true,
-		HttpClient:       &http.Client{Transport: connections},
+		Address:    address,
+		Timeout:    2 * time.Minute,
+		HttpClient: &http.Client{Transport: connections},
 	}
 	client, err := api.NewClient(config)
 	if err != nil {

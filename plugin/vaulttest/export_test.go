@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// NewClient is how all clients are made.
+var NewClient = newClient
+
 // Dir is the cluster's folder.
 func (c *Cluster) Dir() string { return c.box.dir }
 

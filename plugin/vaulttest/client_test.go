@@ -1,0 +1,30 @@
+package vaulttest_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+)
+
+// A standby redirects for a moment after the active node has changed; that must not pass for an answer.
+func TestClientFollowsAStandby(t *testing.T) {
+	reached := ""
+	active := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, in *http.Request) {
+		reached = in.Method + " " + in.URL.Path
+	}))
+	t.Cleanup(active.Close)
+	standby := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
+		http.Redirect(out, in, active.URL+in.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	t.Cleanup(standby.Close)
+	client, err := vaulttest.NewClient(standby.URL, "token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.Logical().WriteWithContext(t.Context(), "jit/revoke", map[string]any{"id": "x"})
+	if err != nil || reached != "PUT /v1/jit/revoke" {
+		t.Errorf("it reached %q (%v)", reached, err)
+	}
+}
