@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
+
+	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
 func (p *pipeline) requestHCL(arguments string) string {
@@ -123,7 +125,7 @@ func TestRequestThatIsGoneIsMadeAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 				p.set("config", map[string]any{"retention": 1})
-				eventually(t, "the request is tidied away", func(ctx context.Context) error {
+				vaulttest.Eventually(t, "the request is tidied away", func(ctx context.Context) error {
 					if _, err := p.mount.Write(ctx, "tidy", nil); err != nil {
 						return err
 					}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"reflect"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
@@ -146,11 +145,6 @@ func plain(value any) any {
 	var out any
 	must(json.Unmarshal(text, &out))
 	return out
-}
-
-func eventually(t testing.TB, what string, done func(context.Context) error) {
-	t.Helper()
-	vaulttest.Eventually(t, 30*time.Second, what, done)
 }
 
 func tokenRequest(policies ...string) *api.TokenCreateRequest {

@@ -83,11 +83,7 @@ func TestAGrantCannotDecideOrClaim(t *testing.T) {
 		})
 		id := w.ask(w.alice, map[string]any{"role": "loop", "parameters": "id=" + target})
 		w.approve(id, w.bob)
-		begun := time.Now()
 		w.refuses(w.alice, "claim", map[string]any{"id": id}, "no entity", "nothing was given out")
-		if took := time.Since(begun); took > 10*time.Second {
-			t.Errorf("the claim that leads to %s took %s", path, took)
-		}
 	}
 	w.wantState(target, "pending")
 	w.wantNoTokens()
@@ -112,7 +108,7 @@ func TestAGrantEndsWithTheTokenItWasClaimedWith(t *testing.T) {
 		credential := w.claim(short, id)
 		w.wantLogin(pg, credential, true)
 		w.gone(pg, credential)
-		eventually(t, "the end to be on record", func(context.Context) error {
+		vaulttest.Eventually(t, "the end to be on record", func(context.Context) error {
 			if state := w.request(w.alice, id)["state"]; state != "ended" {
 				return fmt.Errorf("the request is %v", state)
 			}

@@ -177,7 +177,7 @@ func TestRetentionRemovesOnlyWhatIsOver(t *testing.T) {
 	kept := w.ask(w.alice, map[string]any{"role": "otp"})
 	over := w.ask(w.alice, map[string]any{"role": "otp"})
 	w.does(w.alice, "cancel", map[string]any{"id": over})
-	eventually(t, "the ended request to be removed", func(context.Context) error {
+	vaulttest.Eventually(t, "the ended request to be removed", func(context.Context) error {
 		w.set("tidy", nil)
 		if w.request(w.alice, over) != nil {
 			return fmt.Errorf("it is still there")

@@ -221,7 +221,7 @@ func TestInterruptedClaimLeavesNothingThatItsWindowDoesNotEnd(t *testing.T) {
 		t.Error("no fault hit after the grant was recorded; that case is not tested")
 	}
 	// A token whose creation was never answered is known to nobody. It ends by itself.
-	eventually(t, "the last grant token to end with its window", func(ctx context.Context) error {
+	vaulttest.Eventually(t, "the last grant token to end with its window", func(ctx context.Context) error {
 		if users, tokens := th.left(ctx, pg); users+tokens > 0 {
 			return fmt.Errorf("%d database users and %d grant tokens", users, tokens)
 		}
@@ -250,7 +250,7 @@ func TestAbandonedClaimIsCleanedUpByThePeriodicWork(t *testing.T) {
 			must(t, th.Periodic(t.Context()))
 			// Vault revokes what a revoked token made in the background.
 			var tokens int
-			eventually(t, what, func(ctx context.Context) error {
+			vaulttest.Eventually(t, what, func(ctx context.Context) error {
 				users, live := th.left(ctx, pg)
 				if tokens = live; users > 0 {
 					return fmt.Errorf("%d database users", users)

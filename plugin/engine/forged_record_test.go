@@ -29,7 +29,7 @@ func (w *world) forge(key string, edit func(string) string) {
 func (w *world) forgets() {
 	w.t.Helper()
 	must(w.t, w.Nodes[0].KillPlugin())
-	eventually(w.t, "the plugin to be started again", func(ctx context.Context) error {
+	vaulttest.Eventually(w.t, "the plugin to be started again", func(ctx context.Context) error {
 		if _, err := w.Root().Logical().ReadWithContext(ctx, w.mount.Path+"/roles/none"); err != nil {
 			return err
 		}

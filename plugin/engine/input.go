@@ -146,6 +146,9 @@ func strictSeconds(value any) (int, error) {
 	return int(duration / time.Second), nil
 }
 
+// maxWords bounds a list: more would not fit into one record of Raft's storage.
+const maxWords = 10_000
+
 // strictWords accepts a list of strings, or one string with commas.
 func strictWords(value any) ([]string, error) {
 	var words []string
@@ -174,7 +177,10 @@ func strictWords(value any) ([]string, error) {
 	default:
 		return nil, fmt.Errorf("%s is not accepted; it must be a list of strings", shown(value))
 	}
-	seen := make(map[string]bool, len(words)) // not a search through words: anybody may send a million of them
+	if len(words) > maxWords {
+		return nil, fmt.Errorf("a list of %d entries is not accepted; at most %d are", len(words), maxWords)
+	}
+	seen := make(map[string]bool, len(words))
 	for i := range words {
 		words[i] = strings.TrimSpace(words[i])
 		switch {

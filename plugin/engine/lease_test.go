@@ -15,7 +15,7 @@ import (
 func (w *world) gone(pg *vaulttest.Postgres, credential *api.Secret) {
 	w.t.Helper()
 	user, password := credential.Data["username"].(string), credential.Data["password"].(string)
-	eventually(w.t, "the credential to be gone", func(ctx context.Context) error {
+	vaulttest.Eventually(w.t, "the credential to be gone", func(ctx context.Context) error {
 		if pg.CanLogin(ctx, user, password) == nil {
 			return errors.New("the login works")
 		}
@@ -92,7 +92,7 @@ func TestEveryWayToEndAGrantEndsAllOfIt(t *testing.T) {
 			w.wantLogin(pg, credential, true)
 			must(t, c.end(id, credential))
 			w.gone(pg, credential)
-			eventually(t, "the end to be confirmed", func(context.Context) error {
+			vaulttest.Eventually(t, "the end to be confirmed", func(context.Context) error {
 				if end := w.end(id); end["revocation"] != "confirmed" {
 					return fmt.Errorf("%v", end)
 				}
@@ -178,7 +178,7 @@ func TestCredentialDiesWithItsWindowWhenThePluginIsKilled(t *testing.T) {
 	w.wantLogin(pg, credential, true)
 	must(t, cluster.Nodes[0].KillPlugin())
 	w.gone(pg, credential)
-	eventually(t, "the end to be known", func(context.Context) error {
+	vaulttest.Eventually(t, "the end to be known", func(context.Context) error {
 		if state := w.request(w.alice, id)["state"]; state != "ended" {
 			return fmt.Errorf("the request is %v", state)
 		}

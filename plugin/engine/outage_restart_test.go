@@ -32,7 +32,7 @@ func TestAnEndThatIsNotConfirmedOutlivesTheServer(t *testing.T) {
 	w.wantStatus("unconfirmed_ends", "1")
 	w.refuses(w.alice, "claim", map[string]any{"id": id}, "ended")
 	must(t, pg.Start(t.Context()))
-	vaulttest.Eventually(t, periodicLimit, "the end to be confirmed", func(context.Context) error {
+	vaulttest.Eventually(t, "the end to be confirmed", func(context.Context) error {
 		if end := w.end(id); end["revocation"] != "confirmed" {
 			return fmt.Errorf("it is %v", end)
 		}

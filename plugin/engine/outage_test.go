@@ -5,15 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/vault/api"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
-
-// periodicLimit is how long the engine's periodic work, which Vault starts once a minute, may keep a test waiting.
-const periodicLimit = 3 * time.Minute
 
 func TestEndDuringAnOutageIsVisibleAndCompletesByItself(t *testing.T) {
 	t.Parallel()
@@ -57,7 +53,7 @@ func TestEndDuringAnOutageIsVisibleAndCompletesByItself(t *testing.T) {
 	w.refuses(w.alice, "claim", map[string]any{"id": ids[0]}, "ended")
 
 	must(t, pg.Start(t.Context()))
-	vaulttest.Eventually(t, periodicLimit, "the ends to be confirmed", func(ctx context.Context) error {
+	vaulttest.Eventually(t, "the ends to be confirmed", func(ctx context.Context) error {
 		users, err := pg.Users(ctx)
 		if err == nil && len(users) > 0 {
 			err = fmt.Errorf("%d database users", len(users))

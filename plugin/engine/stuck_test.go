@@ -66,7 +66,7 @@ func stuck(t *testing.T) (*enginetest.Stage, *gate, *vaulttest.Mount) {
 // call is a write that has to succeed soon.
 func call(t *testing.T, stage *enginetest.Stage, who, path string, data map[string]any) map[string]any {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	type outcome struct {
 		answer *logical.Response
@@ -192,7 +192,7 @@ func TestAClaimWhoseCallerGoesAwayIsTakenBack(t *testing.T) {
 	if len(live) > 0 {
 		t.Errorf("%d grant tokens are left", len(live))
 	}
-	eventually(t, "what upstream made to be gone", func(ctx context.Context) error {
+	vaulttest.Eventually(t, "what upstream made to be gone", func(ctx context.Context) error {
 		leases, err := vaulttest.Shared(t).Leases(ctx, "ssh-"+mount.Path+"/")
 		if err == nil && len(leases) > 0 {
 			err = fmt.Errorf("%d one-time passwords", len(leases))

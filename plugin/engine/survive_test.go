@@ -105,7 +105,7 @@ func TestStandbyGivesOneGrantAndItsEndOutlivesAStepDown(t *testing.T) {
 	// the periodic work completes it.
 	w.does(w.bob, "revoke", map[string]any{"id": id})
 	w.wantState(id, "ended")
-	vaulttest.Eventually(t, periodicLimit, "the end to be confirmed", func(context.Context) error {
+	vaulttest.Eventually(t, "the end to be confirmed", func(context.Context) error {
 		if end := w.end(id); end["revocation"] != "confirmed" {
 			return fmt.Errorf("it is %v", end)
 		}

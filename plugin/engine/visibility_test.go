@@ -158,7 +158,7 @@ func TestReadsChangeNothingThatIsStored(t *testing.T) {
 	pending := w.ask(w.alice, map[string]any{"role": "otp"})
 	w.set("policies/one", map[string]any{"request_ttl": "1s"})
 	expired := w.ask(w.alice, map[string]any{"role": "otp"})
-	eventually(t, "a request to expire", func(context.Context) error {
+	vaulttest.Eventually(t, "a request to expire", func(context.Context) error {
 		if state := w.request(w.alice, expired)["state"]; state != "expired" {
 			return fmt.Errorf("it is %v", state)
 		}

@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -169,9 +168,4 @@ func (w *world) wantLogin(pg *vaulttest.Postgres, secret *api.Secret, works bool
 	if works != (err == nil) {
 		w.t.Errorf("logging in to PostgreSQL as %s: %v, but it should work: %v", user, err, works)
 	}
-}
-
-func eventually(t testing.TB, what string, done func(context.Context) error) {
-	t.Helper()
-	vaulttest.Eventually(t, 30*time.Second, what, done)
 }

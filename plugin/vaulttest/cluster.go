@@ -227,14 +227,18 @@ func (c *Cluster) unused(kind, name string) string {
 
 // await polls until done says yes or the context ends. The error of the last try is part of the answer.
 func await(ctx context.Context, what string, done func(context.Context) error) error {
+	var last error
 	for {
 		err := done(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // a try that the end of the time broke off tells nothing
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w; the last try gave: %w", what, context.Cause(ctx), err)
+			return fmt.Errorf("waiting for %s: %w; the last try gave: %w", what, context.Cause(ctx), last)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

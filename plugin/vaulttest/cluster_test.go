@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
@@ -62,7 +61,7 @@ func TestKilledPluginIsStartedAgain(t *testing.T) {
 	if err := c.Nodes[0].KillPlugin(); err != nil {
 		t.Fatal(err)
 	}
-	vaulttest.Eventually(t, 20*time.Second, "the plugin", func(ctx context.Context) error {
+	vaulttest.Eventually(t, "the plugin", func(ctx context.Context) error {
 		_, err := m.Read(ctx, "config")
 		return err
 	})
@@ -182,7 +181,7 @@ func TestGrantTokensComeFromTheMountsTokenRole(t *testing.T) {
 	if gone, err := c.Token(t.Context(), made.Auth.Accessor); err != nil || gone != nil {
 		t.Errorf("the token is still %v (%v)", gone, err)
 	}
-	vaulttest.Eventually(t, 10*time.Second, "the lease to be gone", func(ctx context.Context) error {
+	vaulttest.Eventually(t, "the lease to be gone", func(ctx context.Context) error {
 		leases, err := otp.Leases(ctx)
 		if len(leases) > 0 {
 			return fmt.Errorf("leases are %q", leases)

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
@@ -85,7 +84,7 @@ func TestNothingStaysBehindWhenTheTestProcessIsKilled(t *testing.T) {
 			}
 			cmd.Wait()
 
-			vaulttest.Eventually(t, 20*time.Second, "everything to be gone", func(context.Context) error {
+			vaulttest.Eventually(t, "everything to be gone", func(context.Context) error {
 				for _, pid := range pids {
 					if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
 						return fmt.Errorf("process %d is still there (%w)", pid, err)
