@@ -33,11 +33,7 @@ func (b *backend) listInbox(ctx context.Context, req *logical.Request, d *framew
 	if problem != nil {
 		return refused(problem), nil
 	}
-	names, err := b.store.Groups.List(ctx, req.Storage)
-	if err != nil {
-		return nil, err
-	}
-	standing, err := people.standing(ctx, who.EntityID, names)
+	standing, err := people.standingEverywhere(ctx, who.EntityID)
 	if err != nil {
 		return nil, err
 	}

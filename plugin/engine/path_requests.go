@@ -146,11 +146,7 @@ func (b *backend) listRequests(ctx context.Context, req *logical.Request, d *fra
 	if err := errors.Join(pageProblem, filterProblem); err != nil {
 		return refused(err), nil
 	}
-	names, err := b.store.Groups.List(ctx, req.Storage)
-	if err != nil {
-		return nil, err
-	}
-	standing, err := people.standing(ctx, who.EntityID, names)
+	standing, err := people.standingEverywhere(ctx, who.EntityID)
 	if err != nil {
 		return nil, err
 	}

@@ -25,12 +25,27 @@ type Requests struct {
 
 	mu     sync.Mutex
 	loaded bool
-	open   map[string]Summary
+	open   map[string]entry
 	// byRequester holds the ids in open by who made them.
 	byRequester map[string]map[string]struct{}
 	// stale are ids of which the storage may hold something else than open: another node wrote them, or a write failed.
 	stale map[string]struct{}
-	words map[string]string
+	// subjects holds each subject that an entry refers to, or once did, by its own words.
+	subjects map[string]*subject
+}
+
+// entry is a [Summary] in little memory: there may be a hundred thousand, about few people, roles and groups.
+type entry struct {
+	*subject
+
+	due                                       int64
+	waiting, holding, unconfirmed, unreadable bool
+}
+
+// subject is what many requests have in common: whom they concern. It is never changed.
+type subject struct {
+	requesterID, role string
+	groups            []string
 }
 
 // Summary is what the index knows of an open request: enough to tell whom it concerns and when it is due.
@@ -55,10 +70,10 @@ type Summary struct {
 
 func newRequests() *Requests {
 	return &Requests{
-		open:        map[string]Summary{},
+		open:        map[string]entry{},
 		byRequester: map[string]map[string]struct{}{},
 		stale:       map[string]struct{}{},
-		words:       map[string]string{},
+		subjects:    map[string]*subject{},
 	}
 }
 
@@ -209,8 +224,8 @@ func (q *Requests) Open(ctx context.Context, s logical.Storage, keep func(Summar
 	}
 	q.mu.Lock()
 	var kept []Summary
-	for _, summary := range q.open {
-		if keep(summary) {
+	for id, e := range q.open {
+		if summary := e.summary(id); keep(summary) {
 			kept = append(kept, summary)
 		}
 	}
@@ -225,7 +240,7 @@ func (q *Requests) reserve(r approval.Request, limit int, now time.Time) bool {
 	defer q.mu.Unlock()
 	waiting := 0
 	for id := range q.byRequester[r.Ask.Requester.EntityID] {
-		if other := q.open[id]; other.Waiting && other.Due > now.UnixNano() {
+		if other := q.open[id]; other.waiting && other.due > now.UnixNano() {
 			waiting++
 		}
 	}
@@ -237,22 +252,26 @@ func (q *Requests) reserve(r approval.Request, limit int, now time.Time) bool {
 }
 
 // note, keep and drop keep the index; the caller holds mu.
-func (q *Requests) note(r approval.Request) { q.keep(q.summarise(r)) }
+func (q *Requests) note(r approval.Request) { q.keep(r.ID, q.entryOf(r)) }
 
-func (q *Requests) keep(summary Summary) {
-	delete(q.stale, summary.ID)
-	q.open[summary.ID] = summary
-	own := q.byRequester[summary.RequesterID]
+func (q *Requests) keep(id string, e entry) {
+	delete(q.stale, id)
+	q.open[id] = e
+	own := q.byRequester[e.requesterID]
 	if own == nil {
 		own = map[string]struct{}{}
-		q.byRequester[summary.RequesterID] = own
+		q.byRequester[e.requesterID] = own
 	}
-	own[summary.ID] = struct{}{}
+	own[id] = struct{}{}
 }
 
 func (q *Requests) drop(id string) {
-	requester := q.open[id].RequesterID
 	delete(q.stale, id)
+	e, there := q.open[id]
+	if !there {
+		return
+	}
+	requester := e.requesterID
 	delete(q.open, id)
 	delete(q.byRequester[requester], id)
 	if len(q.byRequester[requester]) == 0 {
@@ -267,32 +286,33 @@ func (q *Requests) forget(id string) {
 	q.stale[id] = struct{}{}
 }
 
-// summarise shares equal strings between summaries: a hundred thousand requests name few roles, groups and people.
-func (q *Requests) summarise(r approval.Request) Summary {
-	share := func(word string) string {
-		if known, ok := q.words[word]; ok {
-			return known
-		}
-		q.words[word] = word
-		return word
+func (q *Requests) entryOf(r approval.Request) entry {
+	e := entry{
+		subject:     q.subjectOf(r.Ask.Requester.EntityID, r.Ask.Role, r.Ask.Policy.Groups()),
+		waiting:     r.Grant == nil,
+		holding:     r.Leftover() != "" || (r.Grant != nil && (r.End == nil || !r.End.Confirmed())),
+		unconfirmed: r.End != nil && !r.End.Confirmed(),
 	}
-	groups := r.Ask.Policy.Groups()
-	for i := range groups {
-		groups[i] = share(groups[i])
+	if at := r.Due(); !at.IsZero() { // else at once
+		e.due = at.UnixNano()
 	}
-	var due int64 // at once
-	if at := r.Due(); !at.IsZero() {
-		due = at.UnixNano()
+	return e
+}
+
+func (q *Requests) subjectOf(requesterID, role string, groups []string) *subject {
+	words := strings.Join(append([]string{requesterID, role}, groups...), "\x00")
+	if known := q.subjects[words]; known != nil {
+		return known
 	}
+	made := &subject{requesterID: requesterID, role: role, groups: groups}
+	q.subjects[words] = made
+	return made
+}
+
+func (e entry) summary(id string) Summary {
 	return Summary{
-		ID:          r.ID,
-		RequesterID: share(r.Ask.Requester.EntityID),
-		Role:        share(r.Ask.Role),
-		Groups:      groups,
-		Due:         due,
-		Waiting:     r.Grant == nil,
-		Holding:     r.Leftover() != "" || (r.Grant != nil && (r.End == nil || !r.End.Confirmed())),
-		Unconfirmed: r.End != nil && !r.End.Confirmed(),
+		ID: id, RequesterID: e.requesterID, Role: e.role, Groups: e.groups,
+		Due: e.due, Waiting: e.waiting, Holding: e.holding, Unconfirmed: e.unconfirmed, Unreadable: e.unreadable,
 	}
 }
 
@@ -337,7 +357,7 @@ func (q *Requests) load(ctx context.Context, s logical.Storage) error {
 	for i, id := range ids {
 		switch {
 		case unreadable[i]:
-			q.keep(Summary{ID: id, Holding: true, Unconfirmed: true, Unreadable: true})
+			q.keep(id, entry{subject: &subject{}, holding: true, unconfirmed: true, unreadable: true})
 		case found[i] != nil:
 			q.note(*found[i])
 		default:
