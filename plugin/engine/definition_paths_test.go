@@ -147,15 +147,18 @@ func TestDefinitionsNeverNameWhatIsNotThere(t *testing.T) {
 		"a policy and a role":  {"policies/p", "roles/r", policy, role},
 	} {
 		made, deleted := 0, 0
-		for range rounds {
+		for round := range rounds {
 			call(logical.UpdateOperation, "approver-groups/g", group)
 			if !call(logical.UpdateOperation, c.named, c.namedData) {
 				t.Fatalf("%s: %s cannot be made", name, c.named)
 			}
 			var both sync.WaitGroup
-			both.Go(func() { call(logical.UpdateOperation, c.naming, c.namingData) })
 			both.Go(func() {
-				time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
+				comesLater(round%2 == 0)
+				call(logical.UpdateOperation, c.naming, c.namingData)
+			})
+			both.Go(func() {
+				comesLater(round%2 == 1)
 				call(logical.DeleteOperation, c.named, nil)
 			})
 			both.Wait()
@@ -173,6 +176,13 @@ func TestDefinitionsNeverNameWhatIsNotThere(t *testing.T) {
 		if made == 0 || deleted == 0 {
 			t.Errorf("%s: one of them always came first (%d and %d times), so this shows nothing", name, made, deleted)
 		}
+	}
+}
+
+// comesLater lets its caller, if late, come a little after another one, but not so late that the two could not meet.
+func comesLater(late bool) {
+	if late {
+		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
 	}
 }
 
