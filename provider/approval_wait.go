@@ -100,7 +100,7 @@ func (e *engine) advance(ctx context.Context, a requestAnswer) (credential *api.
 	credential, err = e.claim(ctx, a.ID)
 	var refused *refusalError
 	if errors.As(err, &refused) {
-		// Somebody changed his mind between the look and the claim: the next look tells.
+		// Somebody had second thoughts between the look and the claim: the next look tells.
 		tflog.Info(ctx, "the claim was refused", map[string]any{"request_id": a.ID, "why": refused.message})
 		return nil, false, nil
 	}

@@ -139,7 +139,7 @@ func TestQuorumFunctionCountsAsTheEngineDoes(t *testing.T) {
 		{Config: output("[]"), ConfigStateChecks: met(false, 2)},
 		// The best assignment, whatever the order.
 		{Config: output("[" + person("ann", `"a"`) + "," + person("bob", `"b"`) + "]"), ConfigStateChecks: met(true, 0)},
-		// One person counts once, however often he approves.
+		// One person counts once, however often they approve.
 		{Config: output("[" + person("ann", `"a"`) + "," + person("ann", `"b"`) + "]"), ConfigStateChecks: met(false, 1)},
 		{Config: output("[" + person("", `"a"`) + "]"), ExpectError: regexp.MustCompile(`without\s+a\s+name`)},
 	}})

@@ -165,7 +165,7 @@ func (r Request) decide(event Decide, now time.Time) (Request, error) {
 	return r, nil
 }
 
-// decisionsOfOthers is a copy of the decisions without those of one person, under whatever entities he made them.
+// decisionsOfOthers is a copy of the decisions without those of one person, under whatever entities they were made.
 func (r Request) decisionsOfOthers(person Person) []Decision {
 	return slices.DeleteFunc(slices.Clone(r.Decisions), func(d Decision) bool { return samePerson(d.Approver, person) })
 }

@@ -10,7 +10,7 @@ import (
 
 // ClaimFacts is everything that decides whether a request can be claimed now.
 type ClaimFacts struct {
-	// Requester is the requester's standing now, IdentityGroupIDs his identity groups.
+	// Requester is the requester's standing now, IdentityGroupIDs their identity groups.
 	Requester        Standing
 	IdentityGroupIDs []string
 	// Role and Policy are as they are now; nil if deleted.
@@ -24,7 +24,7 @@ type ClaimFacts struct {
 	Census Census
 }
 
-// everyone is the roster with the requester in it, whose logins of now tell who he is.
+// everyone is the roster with the requester in it, whose logins of now tell who that is.
 func (f ClaimFacts) everyone() Roster {
 	roster := Roster{f.Requester.EntityID: f.Requester}
 	maps.Copy(roster, f.Roster)

@@ -17,9 +17,9 @@ const (
 
 // Decision is one approver's current word on a request.
 type Decision struct {
-	// Approver is frozen as he was when he decided.
+	// Approver is frozen as of the decision.
 	Approver Person `json:"approver"`
-	// Groups are the approver groups of the policy that he was in when he decided.
+	// Groups are the approver groups of the policy that the approver was in then.
 	Groups  []string        `json:"groups"`
 	Verdict DecisionVerdict `json:"verdict"`
 	Comment string          `json:"comment,omitempty"`

@@ -12,7 +12,7 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// with is a person with another token than that of his login.
+// with is a person with another token than that of the login.
 func (w *world) with(person *vaulttest.Person, create string, data map[string]any) *vaulttest.Person {
 	w.t.Helper()
 	made, err := person.Client.Logical().WriteWithContext(w.t.Context(), create, data)

@@ -1,6 +1,6 @@
 // Package engine is the Vault secrets engine: one path_*.go per endpoint, the leased secret, and the periodic work.
 //
-// Handlers gather facts (the request record, who the caller is and which groups he is in, the role and policy as they
+// Handlers gather facts (the request record, who the caller is and which groups they are in, the role and policy as they
 // are now), ask package approval what follows from them, and store the result. They decide nothing themselves.
 package engine
 

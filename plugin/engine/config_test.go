@@ -33,7 +33,7 @@ func TestConfigIsPartlyWrittenAndNeverShowsASecret(t *testing.T) {
 	}
 }
 
-// Whoever may write the configuration must not be able to have the engine's secret sent to a server of his.
+// Whoever may write the configuration must not be able to have the engine's secret sent to a server of their own.
 func TestStoredSecretIsNeverSentElsewhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, vaulttest.MountOptions{})

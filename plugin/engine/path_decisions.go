@@ -74,7 +74,7 @@ func (b *backend) on(event func(d *framework.FieldData, who, requester approval.
 	}
 }
 
-// withRequest runs a handler on the request that the caller names, if he may see it, as the only one to change it.
+// withRequest runs a handler on the request that the caller names, if they may see it, as the only one to change it.
 // A hidden request and an absent one are answered alike.
 func (b *backend) withRequest(ctx context.Context, req *logical.Request, d *framework.FieldData, people *lookup,
 	handle func(r approval.Request, who approval.Standing, now time.Time) (*logical.Response, error),

@@ -22,7 +22,7 @@ func (b *backend) pathPolicyCheck() []*framework.Path {
 		HelpSynopsis: "Whether a policy can be met by the people there are now.",
 		HelpDescription: `For each rule: who could count for it, and how many more there are than it needs while every other rule is met (spare; negative
 when some are lacking). depends_on lists the people without whom the policy could not be met. known is false where the engine may
-not read the members of an identity group; then there may be more people than shown. A requester never counts for his own
+not read the members of an identity group; then there may be more people than shown. A requester never counts for their own
 request, unless the policy allows it, so somebody in an approver group who asks needs one more.`,
 	}}
 }

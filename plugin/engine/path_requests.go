@@ -190,7 +190,7 @@ func (b *backend) candidates(ctx context.Context, s logical.Storage, who caller,
 	return slices.Compact(ids), nil
 }
 
-// filed lists ids of requests that have been filed away: all of them for somebody who may see others', his own otherwise.
+// filed lists ids of requests that have been filed away: all of them for somebody who may see others', their own otherwise.
 func (b *backend) filed(ctx context.Context, s logical.Storage, who caller, approver bool) ([]string, error) {
 	if !who.auditor && !approver {
 		return b.store.Requests.EndedOf(ctx, s, who.EntityID)

@@ -168,7 +168,7 @@ func wantText(t *testing.T, err error, text string) {
 	}
 }
 
-// Whoever asked may go away while Vault is at work, a step-down among them. What was made for him is taken back.
+// Whoever asked may go away while Vault is at work, a step-down among them. What was made for them is taken back.
 func TestAClaimWhoseCallerGoesAwayIsTakenBack(t *testing.T) {
 	t.Parallel()
 	stage, g, mount := stuck(t)

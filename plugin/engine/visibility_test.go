@@ -124,7 +124,7 @@ func TestListsShowWhatOneMaySeeAndAsksFor(t *testing.T) {
 		wantRefusal(t, err, says)
 	}
 
-	// An auditor ends what he sees, and cannot decide or claim.
+	// Auditors end what they see, and cannot decide or claim.
 	w.refuses(w.mallory, "approve", map[string]any{"id": pending}, "none of the approver groups")
 	w.refuses(w.mallory, "claim", map[string]any{"id": pending}, "only its requester")
 	w.does(w.mallory, "revoke", map[string]any{"id": active})

@@ -115,7 +115,7 @@ func (w *world) claim(person *vaulttest.Person, id string) *api.Secret {
 	return w.does(person, "claim", map[string]any{"id": id})
 }
 
-// request is what somebody reads of a request; nil for one he may not see.
+// request is what somebody reads of a request; nil for one they may not see.
 func (w *world) request(person *vaulttest.Person, id string) map[string]any {
 	w.t.Helper()
 	secret, err := person.Client.Logical().ReadWithContext(w.t.Context(), w.mount.Path+"/requests/"+id)

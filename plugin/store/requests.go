@@ -176,7 +176,7 @@ func (q *Requests) put(ctx context.Context, s logical.Storage, r approval.Reques
 		return fmt.Errorf("request %s has an id that none of this engine's has", r.ID)
 	}
 	// In this order a failure leaves the request open, and the periodic work files it again. Who made an open request
-	// is in the index; the marker is for the list of his ended ones, and not empty because sys/raw cannot read what is.
+	// is in the index; the marker is for the requester's list of ended ones, and not empty because sys/raw cannot read what is.
 	if err := s.Put(ctx, &logical.StorageEntry{Key: byKey(r), Value: []byte("{}")}); err != nil {
 		return fmt.Errorf("writing %s: %w", byKey(r), err)
 	}
