@@ -280,7 +280,7 @@ func (s GrantSpec) Render(requester Standing, parameters map[string]string, ttl 
 	if where != path.Clean(where) || strings.Count(where, "/") != strings.Count(s.Path, "/") {
 		return Rendered{}, fmt.Errorf("path: %q would become %q, which is another path", s.Path, where)
 	}
-	data, err := walkObject("data", s.Data, func(text string) (string, error) { return v.substitute(text, readable) })
+	data, err := walkObject("data", s.Data, func(text string) (string, error) { return v.substitute(text, unambiguous) })
 	if err != nil {
 		return Rendered{}, err
 	}

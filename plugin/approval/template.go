@@ -101,7 +101,13 @@ func (v values) substitute(template string, check func(ref, value string) error)
 	return text, errors.Join(faults...)
 }
 
-func readable(ref, value string) error {
+// unambiguous is for values outside a path. A login name may have been chosen by its bearer, so it must not read as two,
+// as "a,b" does in a list of SSH principals. A parameter has a pattern, and metadata is an operator's.
+func unambiguous(ref, value string) error {
+	if (ref == "Requester.Name" || strings.HasPrefix(ref, "Requester.Alias.")) && !pathValue.MatchString(value) {
+		return fmt.Errorf("{{.%s}} is %q, which could be taken for something else than one name; accepted are letters, digits and ._@- "+
+			"(not starting with . or @)", ref, value)
+	}
 	if err := checkReadable(value); err != nil {
 		return fmt.Errorf("{{.%s}}: %w", ref, err)
 	}

@@ -108,9 +108,29 @@ func TestTemplatesSubstituteWhatTheyName(t *testing.T) {
 			t.Errorf("%q is refused: %v", template, err)
 		}
 		wantEqual(t, "number of references in "+template, len(refs), strings.Count(template, "{{"))
-		got, err := v.substitute(template, readable)
+		got, err := v.substitute(template, unambiguous)
 		if err != nil || got != want {
 			t.Errorf("%q becomes %q, %v; it must become %q", template, got, err, want)
+		}
+	}
+}
+
+func TestALoginNameInDataIsOneName(t *testing.T) {
+	for _, template := range []string{"{{.Requester.Name}}", "{{.Requester.Alias.mount}}"} {
+		spec := specWith("ssh/sign/x", map[string]any{"valid_principals": template})
+		bearer := func(name string) Standing {
+			return Standing{Person: Person{Name: name, Aliases: []Alias{{MountAccessor: "mount", Name: name}}}}
+		}
+		for _, value := range hostile {
+			if rendered, err := spec.Render(bearer(value), nil, time.Hour); err == nil {
+				t.Errorf("%q made the data %q", value, rendered.Data)
+			}
+		}
+		for _, value := range harmless {
+			rendered, err := spec.Render(bearer(value), nil, time.Hour)
+			if err != nil || rendered.Data["valid_principals"] != value {
+				t.Errorf("%.40q made the data %.80q, %v", value, rendered.Data, err)
+			}
 		}
 	}
 }
@@ -144,10 +164,10 @@ func TestReferenceWithoutValueIsRefused(t *testing.T) {
 		// What references refuses finds no value either.
 		"{{.Bogus}}": `"Bogus"`,
 	} {
-		_, err := v.substitute(template, readable)
+		_, err := v.substitute(template, unambiguous)
 		wantRefusal(t, err, refusal)
 	}
-	_, err := v.substitute("{{.Parameters.a}} {{.Parameters.b}}", readable)
+	_, err := v.substitute("{{.Parameters.a}} {{.Parameters.b}}", unambiguous)
 	wantRefusal(t, err, `"a"`)
 	wantRefusal(t, err, `"b"`)
 }
