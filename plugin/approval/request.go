@@ -226,12 +226,13 @@ func checkReadable(text string) error {
 	return nil
 }
 
-// MaySee reports whether somebody may see the request: its requester, whoever can decide on it, and auditors.
+// MaySee reports whether somebody may see the request: its requester, whoever can decide on it or has, and auditors.
 func (r Request) MaySee(who Standing, auditor bool) bool {
 	if who.problem() != "" {
 		return false
 	}
-	return auditor || who.EntityID == r.Ask.Requester.EntityID || len(r.Ask.Policy.eligible(who.Groups)) > 0
+	return auditor || who.EntityID == r.Ask.Requester.EntityID || len(r.Ask.Policy.eligible(who.Groups)) > 0 ||
+		slices.ContainsFunc(r.Decisions, func(d Decision) bool { return d.Approver.EntityID == who.EntityID }) // to take it back
 }
 
 // mayDecide says why somebody can not decide on the request, or nil.

@@ -256,7 +256,7 @@ func FuzzIDIsSafeAsAStorageKey(f *testing.F) {
 }
 
 func TestRequestIsSeenByWhoMadeItDecidesOnItOrAudits(t *testing.T) {
-	r := asked(t, prod(rule("dba", 1, "dbas"), rule("lead", 1, "leads")))
+	r := applied(t, asked(t, prod(rule("dba", 2, "dbas"), rule("lead", 1, "leads"))), start, approve(standing("dave", "dbas")))
 	disabled := standing("alice")
 	disabled.Disabled = true
 	for _, c := range []struct {
@@ -267,6 +267,8 @@ func TestRequestIsSeenByWhoMadeItDecidesOnItOrAudits(t *testing.T) {
 	}{
 		{"requester", standing("alice"), false, true},
 		{"approver", standing("bob", "leads"), false, true},
+		{"approver who decided and left", standing("dave"), false, true},
+		{"another entity with the login of one who decided", merged(standing("mallory"), "dave"), false, false},
 		{"auditor", standing("erin"), true, true},
 		{"stranger", standing("mallory", "others"), false, false},
 		{"nobody", Standing{}, false, false},

@@ -33,6 +33,8 @@ type backend struct {
 	issuer atomic.Pointer[issuer.Issuer]
 	// issuerMu guards the making of the issuer from the configuration; no call to Vault is made under it.
 	issuerMu sync.Mutex
+	// claims is held for reading by each claim under way, and nobody waits for it: see whileNothingIsClaimed.
+	claims sync.RWMutex
 	// configuring lets one change of the configuration happen at a time; the others are refused, not kept waiting.
 	configuring sync.Mutex
 	// definitions orders changes of groups, policies and roles, which refer to each other.
@@ -113,6 +115,8 @@ func (b *backend) invalidate(_ context.Context, key string) {
 func (b *backend) clean(context.Context) { b.replaceIssuer(nil) }
 
 func (b *backend) replaceIssuer(next *issuer.Issuer) {
+	b.issuerMu.Lock() // so that none made from what was stored before takes its place
+	defer b.issuerMu.Unlock()
 	if previous := b.issuer.Swap(next); previous != nil {
 		previous.Close()
 	}
@@ -141,6 +145,20 @@ func (b *backend) issuerFor(ctx context.Context, s logical.Storage) (*issuer.Iss
 	}
 	b.issuer.Store(made)
 	return made, nil
+}
+
+// grace is how long work goes on for a caller who has gone.
+const grace = 5 * time.Second
+
+// outlasting is a context that goes on for a moment after the given one has ended, for what must not be broken off
+// half-way. Only for a moment: when Vault steps down, it ends the contexts of its plugins and then waits for them.
+func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return out, func() {
+		stop()
+		cancel()
+	}
 }
 
 // refused is the answer to what a user did wrong: status 400, and nothing was stored.

@@ -115,14 +115,33 @@ func TestRotatedSecretIsTheOnlyOneThatWorks(t *testing.T) {
 	if login(w, old) == nil {
 		t.Error("the replaced secret_id still works")
 	}
-	// The engine forgets its token and logs in with what is stored.
-	tokens, err := w.mount.EngineTokens(t.Context())
-	must(t, err)
-	for _, token := range tokens {
-		must(t, w.Root().Auth().Token().RevokeAccessorWithContext(t.Context(), token.Accessor))
-	}
+	w.endEngineTokens() // so that it logs in with what is stored
 	id := w.ask(w.alice, map[string]any{"role": "otp"})
 	w.approve(id, w.bob)
+	w.claim(w.alice, id)
+}
+
+func TestStatusTellsThatTheEngineCannotLogIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, vaulttest.MountOptions{})
+	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	id := w.ask(w.alice, map[string]any{"role": "otp"})
+	w.approve(id, w.bob)
+	_, err := w.Root().Logical().WriteWithContext(t.Context(), "auth/approle/role/"+w.mount.AppRole+"/secret-id/destroy",
+		map[string]any{"secret_id": w.mount.SecretID})
+	must(t, err)
+	w.endEngineTokens()
+	w.refuses(w.alice, "claim", map[string]any{"id": id}, "logging in to Vault by AppRole")
+	status, err := w.mount.Read(t.Context(), "status")
+	must(t, err)
+	problem := fmt.Sprint(status.Data["login_problem"])
+	if status.Data["logged_in"] != false || status.Data["token_expires_at"] != "" || !strings.Contains(problem, "logging in to Vault by AppRole") {
+		t.Errorf("the status is %v", status.Data)
+	}
+	secret, err := w.mount.NewSecretID(t.Context())
+	must(t, err)
+	w.set("config", map[string]any{"secret_id": secret})
+	w.wantStatus("logged_in", "true")
 	w.claim(w.alice, id)
 }
 

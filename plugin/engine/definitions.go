@@ -167,10 +167,13 @@ func givenSeconds(d *framework.FieldData, name string, target *time.Duration) {
 	}
 }
 
-// answer turns a problem of the caller's into a refusal, and a fault of the system into an error.
+// answer is nothing, or turns a problem of the caller's into a refusal, and a fault of the system into an error.
 func answer(problem, fault error) (*logical.Response, error) {
 	if fault != nil {
 		return nil, fault
+	}
+	if problem == nil {
+		return nil, nil
 	}
 	return refused(problem), nil
 }

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -138,4 +139,76 @@ func TestADamagedDefinitionStopsWhatItGuards(t *testing.T) {
 		w.forgets()
 	}
 	w.claim(w.alice, id)
+}
+
+func TestAnEndedRecordThatIsNotUnderstoodIsKeptAndInNobodysWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, vaulttest.MountOptions{Config: map[string]any{"retention": "1s"}})
+	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	over := func() string {
+		id := w.ask(w.alice, map[string]any{"role": "otp"})
+		w.does(w.alice, "cancel", map[string]any{"id": id})
+		return id
+	}
+	bad, sound := over(), over()
+	w.forge(w.storedAt("ended/", bad), func(s string) string { return strings.Replace(s, `"v":1`, `"v":2`, 1) })
+
+	all := map[string][]string{"state": {"all"}}
+	w.wantKeys(w.bob, "requests", all, sound)
+	w.wantWarning(w.bob, "requests", all, "1 requests are left out")
+	vaulttest.Eventually(t, "the other one to be removed", func(context.Context) error {
+		w.set("tidy", nil)
+		if w.request(w.alice, sound) != nil {
+			return fmt.Errorf("it is still there")
+		}
+		return nil
+	})
+	w.storedAt("ended/", bad)
+}
+
+func TestWhatIsDamagedWhileTheEngineRunsIsLeftOutOfLists(t *testing.T) {
+	cluster := vaulttest.New(t, vaulttest.Options{LogLevel: "error"}) // of its own, because its plugin is killed
+	w := worldOn(t, cluster, vaulttest.MountOptions{})
+	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	bad, sound := w.ask(w.alice, map[string]any{"role": "otp"}), w.ask(w.alice, map[string]any{"role": "otp"})
+	w.forge("open/"+bad, func(s string) string { return strings.Replace(s, `"v":1`, `"v":2`, 1) })
+	for person, paths := range map[*vaulttest.Person][]string{w.bob: {"inbox", "requests"}, w.alice: {"requests"}} {
+		for _, path := range paths {
+			w.wantKeys(person, path, nil, sound)
+			w.wantWarning(person, path, nil, "1 requests are left out")
+		}
+	}
+
+	// Of a group that cannot be read nobody is known to be a member, and that keeps nobody from all else.
+	w.set("approver-groups/other", map[string]any{"entity_ids": w.bob.EntityID})
+	w.forge("group/other", func(s string) string { return s[:20] })
+	w.forgets()
+	w.wantKeys(w.bob, "inbox", nil, sound)
+	w.wantKeys(w.alice, "requests", nil, sound)
+}
+
+// storedAt is the key below a prefix at which a request is stored.
+func (w *world) storedAt(prefix, id string) string {
+	w.t.Helper()
+	stored, err := w.mount.Storage(w.t.Context())
+	must(w.t, err)
+	for key := range stored {
+		if strings.HasPrefix(key, prefix) && strings.HasSuffix(key, id) {
+			return key
+		}
+	}
+	w.t.Fatalf("request %s is not stored below %s", id, prefix)
+	return ""
+}
+
+// wantWarning checks what a list warns of.
+func (w *world) wantWarning(person *vaulttest.Person, path string, query map[string][]string, text string) {
+	w.t.Helper()
+	asked := map[string][]string{"list": {"true"}}
+	maps.Copy(asked, query)
+	listed, err := person.Client.Logical().ReadWithDataWithContext(w.t.Context(), w.mount.Path+"/"+path, asked)
+	must(w.t, err)
+	if warnings := strings.Join(listed.Warnings, "; "); !strings.Contains(warnings, text) {
+		w.t.Errorf("%s warns %q, want %q", path, warnings, text)
+	}
 }

@@ -64,6 +64,20 @@ func TestApproverWhoIsNoLongerOneIsNamedAndDoesNotCountAtTheClaim(t *testing.T) 
 	w.claim(w.alice, ids["deleted"])
 }
 
+func TestWhoLeftTheApproversTakesTheirWordBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, vaulttest.MountOptions{})
+	w.otp("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	id := w.ask(w.alice, map[string]any{"role": "otp"})
+	w.approve(id, w.bob)
+	must(t, w.dba.SetMembers(t.Context(), w.carol))
+	w.refuses(w.bob, "approve", map[string]any{"id": id}, "none of the approver groups")
+	w.does(w.bob, "withdraw", map[string]any{"id": id})
+	w.refuses(w.bob, "withdraw", map[string]any{"id": id}, "no request")
+	must(t, w.dba.SetMembers(t.Context(), w.bob, w.carol))
+	w.wantCounted(id, "0")
+}
+
 func TestDenialStandsWhenItsDenierLeaves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, vaulttest.MountOptions{})

@@ -221,3 +221,24 @@ func TestOverlappingGrantsEndIndependently(t *testing.T) {
 		w.gone(pg, credentials[second])
 	}
 }
+
+// A husk must not keep its mount from being removed, even when nothing else of its grant is left.
+func TestHuskOfAForgottenGrantBlocksNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, vaulttest.MountOptions{Config: map[string]any{"retention": "1s"}})
+	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	id := w.ask(w.alice, map[string]any{"role": "otp", "ttl": "1h"})
+	w.approve(id, w.bob)
+	credential := w.claim(w.alice, id)
+	w.does(w.alice, "revoke", map[string]any{"id": id})
+	vaulttest.Eventually(t, "the ended request to be removed", func(context.Context) error {
+		w.set("tidy", nil)
+		if w.request(w.alice, id) != nil {
+			return errors.New("it is still there")
+		}
+		return nil
+	})
+	must(t, w.mount.Delete(t.Context(), "config"))
+	must(t, w.Root().Sys().RevokeWithOptions(&api.RevokeOptions{LeaseID: credential.LeaseID, Sync: true}))
+	must(t, w.mount.Disable(t.Context()))
+}

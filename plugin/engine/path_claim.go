@@ -44,6 +44,8 @@ func (b *backend) claim(ctx context.Context, req *logical.Request, d *framework.
 		if r.MayClaim(who.Person, facts, now) != nil {
 			return b.refuseClaim(ctx, people, r, who.Person, facts, now)
 		}
+		b.claims.RLock()
+		defer b.claims.RUnlock()
 		vault, err := b.issuerFor(ctx, req.Storage)
 		if errors.Is(err, errNotConfigured) {
 			return refused(err), nil
@@ -79,7 +81,10 @@ type claiming struct {
 	request approval.Request
 }
 
-func (c *claiming) run(ctx context.Context, start approval.StartClaim, now time.Time) (*logical.Response, error) {
+func (c *claiming) run(caller context.Context, start approval.StartClaim, now time.Time) (*logical.Response, error) {
+	// Upstream may keep what it has made for a call that was broken off, and then nobody knows of it.
+	ctx, cancel := outlasting(caller)
+	defer cancel()
 	if err := c.clear(ctx, now); err != nil {
 		return nil, err
 	}
@@ -94,6 +99,7 @@ func (c *claiming) run(ctx context.Context, start approval.StartClaim, now time.
 		Grant:     c.request.Ask.Grant,
 		Window:    c.request.Ask.TTL,
 	}
+	began := c.b.now().UTC().Round(0)
 	token, err := c.vault.NewToken(ctx, order)
 	if err != nil {
 		var refusal *issuer.RefusedError
@@ -109,12 +115,25 @@ func (c *claiming) run(ctx context.Context, start approval.StartClaim, now time.
 	if err != nil {
 		return c.giveUp(ctx, err, token.Accessor, made.LeaseID)
 	}
-	claimedAt := c.b.now().UTC().Round(0)
-	grant := approval.Grant{ClaimedAt: claimedAt, ExpiresAt: claimedAt.Add(made.Window), Accessor: token.Accessor, LeaseID: made.LeaseID}
-	if err := c.apply(ctx, approval.Succeed{Grant: grant}, claimedAt); err != nil {
+	if caller.Err() != nil { // nobody is there to take it
+		return c.fail(ctx, context.Cause(caller), token.Accessor, made.LeaseID)
+	}
+	// The grant token has lived since it was made, and everything ends with it.
+	answered, expiresAt := c.b.now().UTC().Round(0), began.Add(order.Window)
+	if upstream := answered.Add(made.Lasts); upstream.Before(expiresAt) {
+		expiresAt = upstream
+	}
+	if wholeSeconds(expiresAt.Sub(answered)) == 0 {
+		return c.giveUp(ctx, fmt.Errorf("%s took until the window of %s was over", order.Grant.Path, order.Window), token.Accessor, made.LeaseID)
+	}
+	grant := approval.Grant{ClaimedAt: began, ExpiresAt: expiresAt, Accessor: token.Accessor, LeaseID: made.LeaseID}
+	if err := c.apply(ctx, approval.Succeed{Grant: grant}, answered); err != nil {
 		return c.fail(ctx, err, token.Accessor, made.LeaseID)
 	}
-	return c.b.leased(c.request, made), nil
+	if took := answered.Sub(began).Round(time.Second); took > 0 {
+		made.Notes = append(made.Notes, fmt.Sprintf("making this took %s, which are part of its window", took))
+	}
+	return c.b.leased(c.request, made, answered), nil
 }
 
 // clear revokes what an earlier attempt left behind.
@@ -159,13 +178,10 @@ func (c *claiming) fail(ctx context.Context, cause error, accessor, leaseID stri
 	return nil, errors.Join(cause, c.undo(ctx, accessor, leaseID))
 }
 
-// undoTimeout bounds the cleaning-up after a claim whose caller may have gone.
-const undoTimeout = 20 * time.Second
-
 // undo ends whatever the attempt made, also when the caller has gone away meanwhile. What cannot be undone now stays
 // on record, and the next claim or the periodic work tries again.
 func (c *claiming) undo(ctx context.Context, accessor, leaseID string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	ctx, cancel := outlasting(ctx)
 	defer cancel()
 	if err := c.vault.End(ctx, accessor, leaseID); err != nil {
 		return fmt.Errorf("undoing the claim: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -23,8 +24,8 @@ type Config struct {
 	Retention time.Duration `json:"retention"`
 	// MaxPendingPerRequester bounds how many requests of one person may wait at a time.
 	MaxPendingPerRequester int `json:"max_pending_per_requester"`
-	// RetiredSecretID was replaced by a rotation and is not known to be destroyed.
-	RetiredSecretID string `json:"retired_secret_id,omitempty"`
+	// RetiredSecretIDs were replaced by rotations and are not known to be destroyed.
+	RetiredSecretIDs []string `json:"retired_secret_ids,omitempty"`
 }
 
 const (
@@ -131,15 +132,63 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 		if err != nil {
 			return refused(fmt.Errorf("nothing was stored: %w", err)), nil
 		}
-		if problem, err := b.leadsElsewhere(ctx, req.Storage, made); problem != nil || err != nil {
+		if current != nil && connectsElsewhere(current.Connection, next.Connection) {
+			if n := len(next.RetiredSecretIDs); n > 0 {
+				warnings = append(warnings, fmt.Sprintf("%d replaced secret_ids of the former connection are not destroyed, and the new one cannot: "+
+					"destroy the secret_ids of that AppRole", n))
+			}
+			next.RetiredSecretIDs = nil
+		}
+		if current == nil || current.Address == next.Address && current.Namespace == next.Namespace {
+			return withWarnings(warnings), b.putConfig(ctx, req.Storage, next, made)
+		}
+		known, problem, err := b.knowsGrants(ctx, req.Storage, made)
+		if problem != nil || err != nil {
 			return answer(problem, err)
 		}
-		if err := b.store.Config.Put(ctx, req.Storage, next); err != nil {
-			return nil, err
+		problem, err = b.whileNothingIsClaimed(func() (problem, fault error) {
+			if !known {
+				if problem, fault = b.nothingHeld(ctx, req.Storage); problem != nil || fault != nil {
+					return problem, fault
+				}
+			}
+			return nil, b.putConfig(ctx, req.Storage, next, made)
+		})
+		if problem != nil || err != nil {
+			return answer(problem, err)
 		}
-		b.replaceIssuer(made)
 		return withWarnings(warnings), nil
 	})
+}
+
+// putConfig stores the configuration and goes on with the issuer that it describes.
+func (b *backend) putConfig(ctx context.Context, s logical.Storage, config Config, described *issuer.Issuer) error {
+	err := b.store.Config.Put(ctx, s, config)
+	if err != nil {
+		described = nil // it may have been stored or not: the next call reads it again
+	}
+	b.replaceIssuer(described)
+	return err
+}
+
+// whileNothingIsClaimed makes a change after which the engine no longer reaches the Vault in which a claim under way
+// makes its grant.
+func (b *backend) whileNothingIsClaimed(change func() (problem, fault error)) (problem, fault error) {
+	if !b.claims.TryLock() {
+		return errors.New("nothing was changed: a claim is under way; try again"), nil
+	}
+	defer b.claims.Unlock()
+	return change()
+}
+
+// nothingHeld refuses while there may be something that only the Vault connected to now can end.
+func (b *backend) nothingHeld(ctx context.Context, s logical.Storage) (problem, fault error) {
+	held, err := b.store.Requests.Open(ctx, s, func(sum store.Summary) bool { return sum.Holding })
+	if err != nil || len(held) == 0 {
+		return nil, err
+	}
+	return fmt.Errorf("nothing was changed: %d grants are not known to have ended (such as %s), and the engine needs its configuration to end them: "+
+		"revoke them first", len(held), held[0].ID), nil
 }
 
 // withWarnings is an answer without data; nil, that is status 204, if there are no warnings either.
@@ -185,9 +234,6 @@ func mergeConfig(current *Config, d *framework.FieldData) (Config, error) {
 	if current != nil && keepsSecret && connectsElsewhere(current.Connection, next.Connection) {
 		return next, errors.New("where or how the engine connects would change: give secret_id (or token) again")
 	}
-	if !keepsSecret {
-		next.RetiredSecretID = ""
-	}
 	return next, nil
 }
 
@@ -199,49 +245,43 @@ func connectsElsewhere(a, b issuer.Connection) bool {
 	return a != b
 }
 
-// leadsElsewhere refuses a connection to a Vault, or a namespace, that does not know the tokens of live grants: there
-// every one of them would pass for ended, because what is unknown counts as gone.
-func (b *backend) leadsElsewhere(ctx context.Context, s logical.Storage, next *issuer.Issuer) (problem, fault error) {
+// knowsGrants reports whether the Vault that a new connection leads to has made the live grants. One that has not must
+// never be asked to end them: what it does not know would pass for ended.
+func (b *backend) knowsGrants(ctx context.Context, s logical.Storage, next *issuer.Issuer) (known bool, problem, fault error) {
 	live, err := b.store.Requests.Open(ctx, s, func(sum store.Summary) bool { return sum.Holding && !sum.Waiting && !sum.Unconfirmed })
 	if err != nil {
-		return nil, err
+		return false, nil, err
 	}
 	for _, sum := range live {
 		r, err := b.store.Requests.GetOpen(ctx, s, sum.ID)
 		if err != nil {
-			return nil, err
+			return false, nil, err
 		}
 		if r == nil || r.State(b.now()) != approval.Active {
 			continue
 		}
 		known, err := next.KnowsToken(ctx, r.Grant.Accessor)
 		if err != nil {
-			return fmt.Errorf("nothing was stored: looking for the token of live grant %s: %w", r.ID, err), nil
+			return false, fmt.Errorf("nothing was stored: looking for the token of live grant %s: %w", r.ID, err), nil
 		}
-		if known {
-			return nil, nil
+		if !known {
+			return false, fmt.Errorf("nothing was stored: there the token of live grant %s is not known, so it could not be ended; "+
+				"end the live grants first, or connect to the Vault and namespace that made them", r.ID), nil
 		}
-		return fmt.Errorf("nothing was stored: there the token of live grant %s is not known, so it could not be ended; "+
-			"end the live grants first, or connect to the Vault and namespace that made them", r.ID), nil
+		return true, nil, nil
 	}
-	return nil, nil
+	return false, nil, nil
 }
 
 func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	return b.changeConfig(func() (*logical.Response, error) {
-		holding, err := b.store.Requests.Open(ctx, req.Storage, func(s store.Summary) bool { return s.Holding })
-		if err != nil {
-			return nil, err
-		}
-		if len(holding) > 0 {
-			return refused(fmt.Errorf("%d grants are not known to have ended (such as %s); the engine needs its configuration to end them: revoke them first",
-				len(holding), holding[0].ID)), nil
-		}
-		if err := b.store.Config.Delete(ctx, req.Storage); err != nil {
-			return nil, err
-		}
-		b.replaceIssuer(nil)
-		return nil, nil
+		return answer(b.whileNothingIsClaimed(func() (problem, fault error) {
+			if problem, fault = b.nothingHeld(ctx, req.Storage); problem != nil || fault != nil {
+				return problem, fault
+			}
+			defer b.replaceIssuer(nil)
+			return nil, b.store.Config.Delete(ctx, req.Storage)
+		}))
 	})
 }
 
@@ -263,7 +303,7 @@ func (b *backend) rotateRoot(ctx context.Context, req *logical.Request, _ *frame
 			return refused(fmt.Errorf("nothing was changed: %w", err)), nil
 		}
 		next := *config
-		next.SecretID, next.RetiredSecretID = secretID, config.SecretID
+		next.SecretID, next.RetiredSecretIDs = secretID, append(slices.Clone(config.RetiredSecretIDs), config.SecretID)
 		made, err := issuer.New(next.Connection)
 		if err == nil {
 			err = made.Login(ctx)
@@ -272,26 +312,28 @@ func (b *backend) rotateRoot(ctx context.Context, req *logical.Request, _ *frame
 			return refused(errors.Join(fmt.Errorf("nothing was changed: the new secret_id does not work: %w", err),
 				current.DestroySecretID(ctx, secretID))), nil
 		}
-		if err := b.store.Config.Put(ctx, req.Storage, next); err != nil {
+		if err := b.putConfig(ctx, req.Storage, next, made); err != nil {
 			return nil, err
 		}
-		b.replaceIssuer(made)
-		if err := b.destroyRetired(ctx, req.Storage, next); err != nil {
+		if err := b.destroyRetired(ctx, req.Storage, next, made); err != nil {
 			return withWarnings([]string{fmt.Sprintf("rotated, but the replaced secret_id is not destroyed yet; the engine tries again every minute: %v", err)}), nil
 		}
 		return nil, nil
 	})
 }
 
-// destroyRetired destroys the secret_id that a rotation replaced and notes that it is done.
-func (b *backend) destroyRetired(ctx context.Context, s logical.Storage, config Config) error {
-	vault, err := b.issuerFor(ctx, s)
-	if err != nil {
-		return err
+// destroyRetired destroys the secret_ids that rotations replaced and notes which of them are left.
+func (b *backend) destroyRetired(ctx context.Context, s logical.Storage, config Config, vault *issuer.Issuer) error {
+	var left []string
+	var faults []error
+	for _, secretID := range config.RetiredSecretIDs {
+		if err := vault.DestroySecretID(ctx, secretID); err != nil {
+			left, faults = append(left, secretID), append(faults, err)
+		}
 	}
-	if err := vault.DestroySecretID(ctx, config.RetiredSecretID); err != nil {
-		return err
+	if len(left) < len(config.RetiredSecretIDs) {
+		config.RetiredSecretIDs = left
+		faults = append(faults, b.putConfig(ctx, s, config, vault))
 	}
-	config.RetiredSecretID = ""
-	return b.store.Config.Put(ctx, s, config)
+	return errors.Join(faults...)
 }

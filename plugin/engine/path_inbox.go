@@ -49,7 +49,7 @@ func (b *backend) listInbox(ctx context.Context, req *logical.Request, d *framew
 	for i, candidate := range candidates {
 		ids[i] = candidate.ID
 	}
-	return listing(ids, page, func(id string) (map[string]any, error) {
+	return b.listing(ids, page, func(id string) (map[string]any, error) {
 		r, err := b.store.Requests.GetOpen(ctx, req.Storage, id)
 		if err != nil || r == nil {
 			return nil, err

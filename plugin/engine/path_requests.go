@@ -155,7 +155,7 @@ func (b *backend) listRequests(ctx context.Context, req *logical.Request, d *fra
 	if err != nil {
 		return nil, err
 	}
-	return listing(ids, page, func(id string) (map[string]any, error) {
+	return b.listing(ids, page, func(id string) (map[string]any, error) {
 		r, err := b.store.Requests.Get(ctx, req.Storage, id)
 		if err != nil || r == nil || !wanted.matches(*r, now) || !r.MaySee(standing, who.auditor) {
 			return nil, err
@@ -232,8 +232,8 @@ func pageOf(d *framework.FieldData) (page, error) {
 
 // listing answers with one page of the given ids, which are in order. show returns what a detailed list shows of one,
 // or nil for one that does not belong in the list.
-func listing(ids []string, p page, show func(id string) (map[string]any, error)) (*logical.Response, error) {
-	keys, info := []string{}, map[string]any{}
+func (b *backend) listing(ids []string, p page, show func(id string) (map[string]any, error)) (*logical.Response, error) {
+	keys, info, unreadable := []string{}, map[string]any{}, 0
 	next, why, last, looked := "", "", p.after, 0
 	for _, id := range ids {
 		if id <= p.after {
@@ -250,6 +250,11 @@ func listing(ids []string, p page, show func(id string) (map[string]any, error))
 		last = id
 		looked++
 		shown, err := show(id)
+		if errors.Is(err, store.ErrUnreadable) {
+			b.Logger().Error("a request that belongs in a list cannot be read", "id", id, "problem", err)
+			unreadable++
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -259,6 +264,9 @@ func listing(ids []string, p page, show func(id string) (map[string]any, error))
 		}
 	}
 	response := logical.ListResponseWithInfo(keys, info)
+	if unreadable > 0 {
+		response.AddWarning(fmt.Sprintf("%d requests are left out because their records cannot be read; Vault's log says why", unreadable))
+	}
 	if next != "" {
 		response.Data["next"] = next
 		response.AddWarning(fmt.Sprintf("%s; list again with after=%s", why, next))

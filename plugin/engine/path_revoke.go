@@ -43,6 +43,8 @@ func (b *backend) revoke(ctx context.Context, req *logical.Request, d *framework
 			}
 			r = begun
 		}
+		ctx, cancel := outlasting(ctx)
+		defer cancel()
 		if r.End.Confirmed() {
 			return refused(fmt.Errorf("the grant has ended already, at %s (%s)", timestamp(r.End.At), r.End.Reason)), nil
 		}

@@ -20,8 +20,9 @@ func (b *backend) pathStatus() []*framework.Path {
 			logical.ReadOperation: onActive(b.readStatus, "Read how the engine is doing."),
 		},
 		HelpSynopsis: "How the engine is doing: its login, and what is open, live and not yet confirmed to have ended.",
-		HelpDescription: `unconfirmed_ends counts grants that have ended on record while Vault has not confirmed that nothing is left; the engine
-tries again every minute, and requests/ID shows the last error. Anything above zero for long deserves a look.`,
+		HelpDescription: `unconfirmed_ends counts what has ended on record while Vault has not confirmed that nothing is left of it: grants, and
+failed claims. The engine tries again every minute; requests/ID shows the last error of a grant's end, and Vault's log that of a
+claim. Anything above zero for long deserves a look.`,
 	}}
 }
 
@@ -33,7 +34,7 @@ func (b *backend) readStatus(ctx context.Context, req *logical.Request, _ *frame
 	live, unconfirmed := 0, []string{}
 	for _, s := range open {
 		switch {
-		case s.Unconfirmed:
+		case s.Unconfirmed || (s.Waiting && s.Holding && !b.beingClaimed(s.ID)):
 			unconfirmed = append(unconfirmed, s.ID)
 		case s.Holding && !s.Waiting:
 			live++
@@ -61,6 +62,16 @@ func (b *backend) readStatus(ctx context.Context, req *logical.Request, _ *frame
 		data["last_periodic_run"] = timestamp(*last)
 	}
 	return &logical.Response{Data: data}, nil
+}
+
+// beingClaimed reports whether somebody is at the request, so that what a claim has made so far is not what a dead one left.
+func (b *backend) beingClaimed(id string) bool {
+	unlock := b.store.Requests.TryLock(id)
+	if unlock == nil {
+		return true
+	}
+	unlock()
+	return false
 }
 
 // timestamp is RFC 3339 in UTC with milliseconds; "" for the zero time.

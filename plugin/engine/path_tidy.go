@@ -2,11 +2,14 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/store"
 )
 
 func (b *backend) pathTidy() []*framework.Path {
@@ -57,6 +60,10 @@ func (b *backend) tidy(ctx context.Context, s logical.Storage) (removed int, err
 				break
 			}
 			gone, err := b.tidyOne(ctx, s, id, oldest)
+			if errors.Is(err, store.ErrUnreadable) {
+				b.Logger().Error("an ended request cannot be read, so it is kept", "id", id, "problem", err)
+				continue
+			}
 			if err != nil {
 				return removed, err
 			}

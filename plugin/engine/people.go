@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/store"
 )
 
 var errNoEntity = errors.New("this token has no entity, so nobody would be answerable; log in as a person or a machine with an entity (root tokens and some batch tokens have none)")
@@ -113,12 +114,20 @@ func (l *lookup) standing(ctx context.Context, entityID string, groups []string)
 	return standing, nil
 }
 
-// standingEverywhere is an entity's standing with regard to all approver groups.
+// standingEverywhere is an entity's standing with regard to all approver groups that can be read. Nobody is in another one.
 func (l *lookup) standingEverywhere(ctx context.Context, entityID string) (approval.Standing, error) {
 	names, err := l.b.store.Groups.List(ctx, l.storage)
 	if err != nil {
 		return approval.Standing{}, err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		_, err := l.b.store.Groups.Get(ctx, l.storage, name)
+		if !errors.Is(err, store.ErrUnreadable) {
+			return false
+		}
+		l.b.Logger().Error("an approver group cannot be read", "name", name, "problem", err)
+		return true
+	})
 	return l.standing(ctx, entityID, names)
 }
 
@@ -193,8 +202,13 @@ func (l *lookup) claimFacts(ctx context.Context, r approval.Request) (approval.C
 // censusPeople bounds how many members of one approver group are looked at: twice what one rule can ask for.
 const censusPeople = 2 * approval.MaxApprovals
 
+// censusTime bounds how long a census waits for Vault. It decides nothing, and whoever reads a request waits for it.
+const censusTime = 3 * time.Second
+
 // census finds out who is in the approver groups, as far as the engine may know.
 func (l *lookup) census(ctx context.Context, groups []string) (approval.Census, error) {
+	asking, cancel := context.WithTimeout(ctx, censusTime)
+	defer cancel()
 	census := approval.Census{}
 	for _, name := range groups {
 		group, err := l.b.store.Groups.Get(ctx, l.storage, name)
@@ -204,7 +218,7 @@ func (l *lookup) census(ctx context.Context, groups []string) (approval.Census, 
 		if group == nil {
 			continue
 		}
-		members, err := l.members(ctx, *group)
+		members, err := l.members(asking, *group)
 		if err != nil {
 			return nil, err
 		}

@@ -60,14 +60,20 @@ func (b *backend) keepLogin(ctx context.Context, s logical.Storage) error {
 		return err
 	}
 	config, err := b.store.Config.Get(ctx, s)
-	if err != nil || config == nil || config.RetiredSecretID == "" {
+	if err != nil || config == nil || len(config.RetiredSecretIDs) == 0 {
 		return err
 	}
 	if !b.configuring.TryLock() {
 		return nil // a change of the configuration is under way; next time
 	}
 	defer b.configuring.Unlock()
-	return b.destroyRetired(ctx, s, *config)
+	if config, err = b.store.Config.Get(ctx, s); err != nil || config == nil { // now that nobody else changes it
+		return err
+	}
+	if vault, err = b.issuerFor(ctx, s); err != nil {
+		return err
+	}
+	return b.destroyRetired(ctx, s, *config, vault)
 }
 
 // settleDue settles every open request that is due.

@@ -28,16 +28,19 @@ func (b *backend) grantSecret() *framework.Secret {
 	return &framework.Secret{Type: grantSecretType, Renew: b.renewGrant, Revoke: b.revokeGrant}
 }
 
+// wholeSeconds is a duration as leases count it.
+func wholeSeconds(d time.Duration) time.Duration { return max(0, d.Round(time.Second)) }
+
 // leased is the answer to a successful claim.
-func (b *backend) leased(r approval.Request, made issuer.Made) *logical.Response {
+func (b *backend) leased(r approval.Request, made issuer.Made, now time.Time) *logical.Response {
 	response := b.Secret(grantSecretType).Response(made.Data, map[string]any{
 		leaseRequestID: r.ID,
 		leaseAccessor:  r.Grant.Accessor,
 		leaseLeaseID:   r.Grant.LeaseID,
 		leaseExpiresAt: r.Grant.ExpiresAt.Format(time.RFC3339Nano),
 	})
-	response.Secret.TTL = made.Window
-	response.Secret.MaxTTL = made.Window
+	response.Secret.TTL = wholeSeconds(r.Grant.ExpiresAt.Sub(now))
+	response.Secret.MaxTTL = response.Secret.TTL
 	response.Secret.Renewable = true
 	response.Warnings = made.Notes
 	return response
@@ -109,7 +112,12 @@ func (b *backend) revokeGrant(ctx context.Context, req *logical.Request, _ *fram
 	if readErr == nil && r != nil && r.End != nil && r.End.Confirmed() {
 		return nil, nil
 	}
+	ctx, cancel := outlasting(ctx)
+	defer cancel()
 	vault, err := b.issuerFor(ctx, req.Storage)
+	if errors.Is(err, errNotConfigured) && readErr == nil && r == nil {
+		return nil, nil // the configuration can be deleted only when no grant is left, and then its record may be tidied away
+	}
 	if err != nil {
 		return nil, errors.Join(err, readErr)
 	}

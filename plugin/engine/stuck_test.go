@@ -42,14 +42,22 @@ func (g *gate) step(name string, do func() error) error {
 func stuck(t *testing.T) (*enginetest.Stage, *gate, *vaulttest.Mount) {
 	t.Helper()
 	w := newWorld(t, vaulttest.MountOptions{})
+	g := newGate()
+	stage := w.stageWithOTP(g.step)
+	t.Cleanup(g.open) // before the stage is closed, which waits for whoever waits
+	return stage, g, w.mount
+}
+
+// stageWithOTP is an engine inside the test with a role for one-time passwords, which bob approves.
+func (w *world) stageWithOTP(step func(name string, do func() error) error) *enginetest.Stage {
+	t := w.t
+	t.Helper()
 	upstream, err := w.EnableSSHOTP(t.Context(), "ssh-"+w.mount.Path, "otp")
 	must(t, err)
 	must(t, w.mount.AllowGrants(t.Context(), upstream.Policy))
-	g := newGate()
-	stage, err := enginetest.New(t.Context(), w.Address(), g.step, "alice", "bob")
+	stage, err := enginetest.New(t.Context(), w.Address(), step, "alice", "bob")
 	must(t, err)
 	t.Cleanup(stage.Close)
-	t.Cleanup(g.open) // before that, which waits for whoever waits
 	for path, data := range map[string]map[string]any{
 		"config":              {"address": stage.Address, "role_id": w.mount.RoleID, "secret_id": w.mount.SecretID, "token_role": w.mount.TokenRole},
 		"approver-groups/dba": {"entity_ids": "bob"},
@@ -60,11 +68,11 @@ func stuck(t *testing.T) (*enginetest.Stage, *gate, *vaulttest.Mount) {
 	call(t, stage, "", "roles/otp", map[string]any{
 		"policy": "one", "path": upstream.Path, "operation": "write", "data": map[string]any{"ip": "127.0.0.1"}, "grant_policies": upstream.Policy,
 	})
-	return stage, g, w.mount
+	return stage
 }
 
 // call is a write that has to succeed soon.
-func call(t *testing.T, stage *enginetest.Stage, who, path string, data map[string]any) map[string]any {
+func call(t testing.TB, stage *enginetest.Stage, who, path string, data map[string]any) map[string]any {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -90,7 +98,7 @@ func call(t *testing.T, stage *enginetest.Stage, who, path string, data map[stri
 	}
 }
 
-func approvedAt(t *testing.T, stage *enginetest.Stage) string {
+func approvedAt(t testing.TB, stage *enginetest.Stage) string {
 	t.Helper()
 	id := fmt.Sprint(call(t, stage, "alice", "request", map[string]any{"role": "otp", "reason": "x"})["id"])
 	call(t, stage, "bob", "approve", map[string]any{"id": id})
@@ -248,4 +256,139 @@ func TestAnEndIsOnRecordBeforeAnythingIsRevoked(t *testing.T) {
 	g.open()
 	<-done
 	read()
+}
+
+// What ends a grant ends all of it, also when whoever asked for it does not wait.
+func TestAnEndWhoseCallerGoesAwayIsCompleted(t *testing.T) {
+	t.Parallel()
+	stage, g, mount := stuck(t)
+	id := approvedAt(t, stage)
+	call(t, stage, "alice", "claim", map[string]any{"id": id})
+	g.closedFor.Store("/sys/leases/revoke")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := stage.Call(ctx, logical.UpdateOperation, "bob", "revoke", map[string]any{"id": id})
+		done <- err
+	}()
+	<-g.waiting
+	g.closedFor.Store("")
+	cancel()
+	g.open()
+	<-done
+	live, err := mount.GrantTokens(t.Context())
+	must(t, err)
+	read, err := stage.Call(t.Context(), logical.ReadOperation, "alice", "requests/"+id, nil)
+	must(t, err)
+	if end := read.Data["grant"].(map[string]any); len(live) > 0 || end["revocation"] != "confirmed" {
+		t.Errorf("%d grant tokens are left, and the end is %v", len(live), end)
+	}
+}
+
+// The grant token lives from the moment it is made, and all that is made with it ends with it.
+func TestTimeThatUpstreamTakesIsPartOfTheWindow(t *testing.T) {
+	t.Parallel()
+	const window, takes = 20 * time.Second, 4 * time.Second
+	for _, c := range []struct {
+		name  string
+		ttl   time.Duration
+		given bool
+	}{{"some of it", window, true}, {"all of it", takes, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			stage, g, mount := stuck(t)
+			id := fmt.Sprint(call(t, stage, "alice", "request", map[string]any{"role": "otp", "reason": "x", "ttl": c.ttl.String()})["id"])
+			call(t, stage, "bob", "approve", map[string]any{"id": id})
+			g.closedFor.Store("/creds/otp")
+			type outcome struct {
+				answer *logical.Response
+				err    error
+			}
+			done := make(chan outcome, 1)
+			go func() {
+				answer, err := stage.Call(t.Context(), logical.UpdateOperation, "alice", "claim", map[string]any{"id": id})
+				done <- outcome{answer, err}
+			}()
+			<-g.waiting
+			g.closedFor.Store("")
+			time.Sleep(takes)
+			g.open()
+			claimed := <-done
+			if !c.given {
+				if claimed.err == nil {
+					t.Error("a credential without time is given out")
+				}
+				live, err := mount.GrantTokens(t.Context())
+				must(t, err)
+				if len(live) > 0 {
+					t.Errorf("%d grant tokens are left", len(live))
+				}
+				return
+			}
+			must(t, claimed.err)
+			if ttl := claimed.answer.Secret.TTL; ttl > window-takes || !strings.Contains(fmt.Sprint(claimed.answer.Warnings), "part of its window") {
+				t.Errorf("the lease is for %s of %s, of which %s were over, and the answer warns %q", ttl, window, takes, claimed.answer.Warnings)
+			}
+			read, err := stage.Call(t.Context(), logical.ReadOperation, "alice", "requests/"+id, nil)
+			must(t, err)
+			grant := read.Data["grant"].(map[string]any)
+			from, err := time.Parse(time.RFC3339, grant["claimed_at"].(string))
+			must(t, err)
+			to, err := time.Parse(time.RFC3339, grant["expires_at"].(string))
+			must(t, err)
+			if to.Sub(from) != window {
+				t.Errorf("the grant goes from %s to %s, which is not %s", from, to, window)
+			}
+		})
+	}
+}
+
+// Who could still approve is told if it can be found out soon; reading a request does not hang on it.
+func TestReadingARequestDoesNotHangOnItsGroups(t *testing.T) {
+	t.Parallel()
+	stage, g, _ := stuck(t)
+	call(t, stage, "", "approver-groups/dba", map[string]any{"identity_group_ids": "g1,g2,g3,g4"})
+	id := fmt.Sprint(call(t, stage, "alice", "request", map[string]any{"role": "otp", "reason": "x"})["id"])
+	g.closedFor.Store("/identity/group/id/")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	read, err := stage.Call(ctx, logical.ReadOperation, "bob", "requests/"+id, nil)
+	must(t, err)
+	if !strings.Contains(fmt.Sprint(read.Data["obstacles"]), "0 of 1") {
+		t.Errorf("it says %v", read.Data["obstacles"])
+	}
+}
+
+// A claim makes its grant in one Vault to the end, and that Vault is the one that the engine can end it in.
+func TestConfigCannotGoAwayUnderAClaim(t *testing.T) {
+	other := vaulttest.New(t, vaulttest.Options{})
+	elsewhere, err := other.Mount(t.Context(), vaulttest.MountOptions{})
+	must(t, err)
+	for _, at := range []string{"/auth/token/create/", "/creds/otp"} {
+		stage, g, mount := stuck(t)
+		id := approvedAt(t, stage)
+		g.closedFor.Store(at)
+		done := make(chan error, 1)
+		go func() {
+			_, err := stage.Call(t.Context(), logical.UpdateOperation, "alice", "claim", map[string]any{"id": id})
+			done <- err
+		}()
+		<-g.waiting
+		g.closedFor.Store("")
+		_, err := stage.Call(t.Context(), logical.DeleteOperation, "", "config", nil)
+		wantText(t, err, "a claim is under way")
+		_, err = stage.Call(t.Context(), logical.UpdateOperation, "", "config", map[string]any{
+			"address": other.Address(), "role_id": elsewhere.RoleID, "secret_id": elsewhere.SecretID, "token_role": elsewhere.TokenRole,
+		})
+		wantText(t, err, "a claim is under way")
+		call(t, stage, "", "config", map[string]any{"retention": "2h"}) // which leads nowhere else
+		g.open()
+		must(t, <-done)
+		call(t, stage, "alice", "revoke", map[string]any{"id": id})
+		live, err := mount.GrantTokens(t.Context())
+		must(t, err)
+		if len(live) > 0 {
+			t.Errorf("%d grant tokens are left", len(live))
+		}
+	}
 }

@@ -202,7 +202,7 @@ func (i *Issuer) as(ctx context.Context, call func(*api.Client) error) error {
 	}
 	renewed, loginErr := i.login(ctx, current.token)
 	if loginErr != nil {
-		return errors.Join(err, loginErr)
+		return loginErr // the cause of what Vault said to the call
 	}
 	if renewed.token == current.token {
 		return err
@@ -225,10 +225,15 @@ func hasStatus(err error, status int) bool {
 // errorBytes bounds what is passed on of an error of Vault's.
 const errorBytes = 500
 
-// told puts an error of vault/api into one short line: the status and what Vault said, without the URL.
+// told puts an error of vault/api into one short line: the status and what Vault said, or why it could not be asked,
+// without the URL, which is for operators and not for everybody who claims.
 func told(err error) error {
 	var response *api.ResponseError
 	if !errors.As(err, &response) {
+		var failed *url.Error
+		if errors.As(err, &failed) {
+			return failed.Err
+		}
 		return err
 	}
 	said := strings.Join(strings.Fields(strings.Join(response.Errors, "; ")), " ")

@@ -37,8 +37,8 @@ type Made struct {
 	Data map[string]any
 	// LeaseID is upstream's lease; empty if it gave none and the role allows that.
 	LeaseID string
-	// Window is how long it lasts: the order's, or less if upstream gave less.
-	Window time.Duration
+	// Lasts is for how long from now upstream gave it: the order's window, or less.
+	Lasts time.Duration
 	// Notes are for the one who claimed.
 	Notes []string
 }
@@ -187,7 +187,7 @@ func (i *Issuer) Fetch(ctx context.Context, token GrantToken, order Order) (Made
 	case answer.LeaseID == "" && !order.Grant.AllowUnleased:
 		return refuse("without a lease, so what it gave cannot be taken back; a role for this needs allow_unleased=true")
 	}
-	made := Made{Data: answer.Data, LeaseID: answer.LeaseID, Window: order.Window, Notes: answer.Warnings}
+	made := Made{Data: answer.Data, LeaseID: answer.LeaseID, Lasts: order.Window, Notes: answer.Warnings}
 	if made.LeaseID == "" {
 		made.Notes = append(made.Notes, "this cannot be taken back: the Vault path gave no lease, so it may outlive the grant")
 		return made, nil
@@ -197,10 +197,10 @@ func (i *Issuer) Fetch(ctx context.Context, token GrantToken, order Order) (Made
 
 // stretch renews upstream's lease once if it is shorter than the window. What is still missing shortens the grant.
 func (i *Issuer) stretch(ctx context.Context, made Made, lasts time.Duration, renewable bool) (Made, error) {
-	if lasts < made.Window && renewable {
+	if lasts < made.Lasts && renewable {
 		err := i.as(ctx, func(client *api.Client) error {
 			renewed, err := client.Logical().WriteWithContext(ctx, "sys/leases/renew", map[string]any{
-				"lease_id": made.LeaseID, "increment": int64(made.Window / time.Second),
+				"lease_id": made.LeaseID, "increment": int64(made.Lasts / time.Second),
 			})
 			if err == nil && renewed != nil {
 				lasts = time.Duration(renewed.LeaseDuration) * time.Second
@@ -211,11 +211,11 @@ func (i *Issuer) stretch(ctx context.Context, made Made, lasts time.Duration, re
 			made.Notes = append(made.Notes, fmt.Sprintf("the upstream lease could not be renewed to the approved window: %v", told(err)))
 		}
 	}
-	if lasts < made.Window {
-		made.Notes = append(made.Notes, fmt.Sprintf("the upstream lease gives %s, less than the approved %s: the grant ends when it does", lasts, made.Window))
-		made.Window = lasts
+	if lasts < made.Lasts {
+		made.Notes = append(made.Notes, fmt.Sprintf("the upstream lease gives %s, less than the approved %s: the grant ends when it does", lasts, made.Lasts))
+		made.Lasts = lasts
 	}
-	if made.Window < time.Second {
+	if made.Lasts < time.Second {
 		return Made{}, &RefusedError{Why: "the upstream lease ends at once"}
 	}
 	return made, nil

@@ -23,6 +23,12 @@ type session struct {
 	appRole string
 }
 
+// loginError is why the engine could not log in.
+type loginError struct{ cause error }
+
+func (e *loginError) Error() string { return e.cause.Error() }
+func (e *loginError) Unwrap() error { return e.cause }
+
 // due reports whether the token has used up two thirds of its life.
 func (s session) due(now time.Time) bool { return s.ttl > 0 && s.expires.Sub(now) < s.ttl/3 }
 
@@ -102,10 +108,14 @@ func (i *Issuer) authenticate(ctx context.Context) (session, error) {
 		"role_id": i.connection.RoleID, "secret_id": i.connection.SecretID,
 	})
 	if err != nil {
-		return session{}, fmt.Errorf("logging in to Vault at %s by AppRole (auth_mount %q): %w", i.connection.Address, i.connection.AuthMount, told(err))
+		hint := ""
+		if hasStatus(err, http.StatusForbidden) { // a wrong secret_id is answered with 400
+			hint = " (after a few failed logins Vault locks a role_id out for a while: see sys/locked-users)"
+		}
+		return session{}, &loginError{fmt.Errorf("logging in to Vault by AppRole (auth_mount %q): %w%s", i.connection.AuthMount, told(err), hint)}
 	}
 	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" {
-		return session{}, fmt.Errorf("logging in to Vault at %s by AppRole: Vault answered without a token", i.connection.Address)
+		return session{}, &loginError{errors.New("logging in to Vault by AppRole: Vault answered without a token")}
 	}
 	s := session{token: secret.Auth.ClientToken, accessor: secret.Auth.Accessor, appRole: secret.Auth.Metadata["role_name"]}
 	return s.lasting(secret.Auth.LeaseDuration, secret.Auth.Renewable), nil
@@ -119,21 +129,21 @@ func (i *Issuer) adopt(ctx context.Context) (session, error) {
 	if hasStatus(err, http.StatusForbidden) {
 		// Either the token is dead or its policies do not let it look at itself: a call it needs anyway tells which.
 		if _, err := i.capabilities(ctx, client, []string{"sys/leases/revoke"}); err != nil {
-			return session{}, fmt.Errorf("using the configured token at %s: %w", i.connection.Address, told(err))
+			return session{}, &loginError{fmt.Errorf("using the configured token: %w", told(err))}
 		}
 		return s, nil
 	}
 	if err != nil {
-		return session{}, fmt.Errorf("using the configured token at %s: %w", i.connection.Address, told(err))
+		return session{}, &loginError{fmt.Errorf("using the configured token: %w", told(err))}
 	}
 	if secret == nil {
-		return session{}, fmt.Errorf("using the configured token at %s: Vault answered nothing about it", i.connection.Address)
+		return session{}, &loginError{errors.New("using the configured token: Vault answered nothing about it")}
 	}
 	s.accessor, _ = secret.Data["accessor"].(string)
 	renewable, _ := secret.Data["renewable"].(bool)
 	seconds, err := number(secret.Data["ttl"])
 	if err != nil {
-		return session{}, fmt.Errorf("using the configured token at %s: ttl: %w", i.connection.Address, err)
+		return session{}, &loginError{fmt.Errorf("using the configured token: ttl: %w", err)}
 	}
 	return s.lasting(seconds, renewable), nil
 }
@@ -183,7 +193,11 @@ func (i *Issuer) Status(ctx context.Context) LoginStatus {
 		}
 		return nil
 	})
-	if err != nil {
+	var failed *loginError
+	switch {
+	case errors.As(err, &failed):
+		return LoginStatus{Problem: failed.Error()}
+	case err != nil:
 		status.Problem = fmt.Sprintf("looking up the secret id: %v", told(err))
 	}
 	return status

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/logical"
 	"pgregory.net/rapid"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
@@ -301,4 +302,32 @@ func TestOneRequestIsChangedByOneAtATime(t *testing.T) {
 		}
 		unlock()
 	}
+}
+
+// A standby is told of every write of the active node, and may never be asked for a list.
+func TestWhatIsTakenBackBeforeTheIndexIsReadCostsNothing(t *testing.T) {
+	st, reads := store.New[int](), 0
+	for range 1000 {
+		id, err := store.NewID()
+		must(t, err)
+		st.Invalidate("open/" + id)
+	}
+	storage := counted{&logical.InmemStorage{}, &reads}
+	for range 2 {
+		_, err := st.Requests.Open(t.Context(), storage, everything)
+		must(t, err)
+	}
+	if reads > 0 {
+		t.Errorf("with nothing open, %d records are read", reads)
+	}
+}
+
+type counted struct {
+	logical.Storage
+	reads *int
+}
+
+func (c counted) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	*c.reads++
+	return c.Storage.Get(ctx, key)
 }

@@ -283,7 +283,9 @@ func (q *Requests) drop(id string) {
 func (q *Requests) forget(id string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.stale[id] = struct{}{}
+	if q.loaded { // else the first use reads everything
+		q.stale[id] = struct{}{}
+	}
 }
 
 func (q *Requests) entryOf(r approval.Request) entry {
