@@ -19,45 +19,79 @@ const (
 	longestPause = 10 * time.Second
 )
 
-// await waits until the request can be claimed, and claims it. An error says how it was decided, or what is missing.
-func (e *engine) await(ctx context.Context, id string, patience time.Duration) (*api.Secret, error) {
+// await waits until the request can be claimed, and claims it. An error says how it was decided, or what is missing. A
+// request that this run did not make is claimed if it is approved, but not waited for: whoever plans, refreshes or
+// destroys what an earlier run left comes by here as well.
+func (e *engine) await(ctx context.Context, h *hold, patience time.Duration) (*api.Secret, error) {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	pause, told := firstPause, ""
 	var last requestAnswer
+	var refused error
 	for {
-		a, err := e.request(limited, id)
+		a, err := e.request(limited, h.id)
 		var passing *passingError
 		switch {
 		case err == nil:
 			last = a
 		case errors.As(err, &passing): // a step-down or a restart; people take longer
-			tflog.Warn(ctx, "cannot see the request now; trying again", map[string]any{"request_id": id, "error": err.Error()})
+			tflog.Warn(ctx, "cannot see the request now; trying again", map[string]any{"request_id": h.id, "error": err.Error()})
 		case limited.Err() == nil:
 			return nil, err
 		}
-		if err == nil {
-			credential, over, err := e.advance(ctx, a)
-			if over {
+		switch {
+		case err != nil:
+		case a.over() || a.State == approval.Active:
+			return nil, h.tooLate(a)
+		case a.Claimable:
+			credential, err := e.claim(ctx, h)
+			var refusal *refusalError
+			switch {
+			case errors.As(err, &passing): // the next look tells what became of it
+				tflog.Warn(ctx, "the answer to the claim is lost", map[string]any{"request_id": h.id, "error": err.Error()})
+			case !errors.As(err, &refusal):
 				return credential, err
+			case refused != nil:
+				return nil, fmt.Errorf("request %s for role %q is approved, but its claim is refused: %w", a.ID, a.Role, err)
+			default:
+				// Somebody had second thoughts between the look and the claim, and the next look tells; or else it is the role.
+				refused = err
+				tflog.Info(ctx, "the claim was refused", map[string]any{"request_id": a.ID, "why": refusal.message})
 			}
+		case !e.made(h.id):
+			return nil, fmt.Errorf("%s. %s and is not waited for. Run again once it is approved, give the vaultjit_request new keepers to ask again, or "+
+				"cancel it with `vault write %s/cancel id=%s`", a.verdict(), notOurs, e.mount, a.ID)
+		default:
+			refused = nil
 			if missing := a.missing(); missing != told {
-				tflog.Info(ctx, "waiting for approval", map[string]any{"request_id": id, "role": a.Role, "state": string(a.State), "missing": missing})
+				tflog.Info(ctx, "waiting for approval", map[string]any{"request_id": a.ID, "role": a.Role, "state": string(a.State), "missing": missing})
 				told = missing
 			}
 		}
 		select {
 		case <-limited.Done():
-			return nil, interrupted(ctx, patience, last)
+			return nil, e.interrupted(ctx, patience, last)
 		case <-time.After(pause):
 			pause = min(pause*3/2, longestPause)
 		}
 	}
 }
 
+// notOurs begins what is said of a request that is left as it is.
+const notOurs = "It was not made by this run, so it is left as it is"
+
+// tooLate says why a request that is granted, or over, gives no credential.
+func (h *hold) tooLate(a requestAnswer) error {
+	if a.State == approval.Active && h.claimed.Load() {
+		return fmt.Errorf("the answer to the claim of request %s is lost, and the credential with it; its grant is ended. To ask again, give the "+
+			"vaultjit_request new keepers", a.ID)
+	}
+	return fmt.Errorf("%s. To ask again, give the vaultjit_request new keepers", a.verdict())
+}
+
 // overBefore is the verdict on a request that an earlier run made and that is over; "" if there may be a credential.
 func (e *engine) overBefore(ctx context.Context, id string) string {
-	if _, now := e.made.Load(id); now {
+	if e.made(id) {
 		return ""
 	}
 	a, err := e.request(ctx, id)
@@ -78,42 +112,36 @@ func (e *engine) endedBefore(ctx context.Context, id string) string {
 }
 
 // interrupted says why the wait is over although nothing was decided.
-func interrupted(ctx context.Context, patience time.Duration, last requestAnswer) error {
+func (e *engine) interrupted(ctx context.Context, patience time.Duration, last requestAnswer) error {
 	why := fmt.Sprintf("no quorum within timeouts.open (%s)", patience)
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		why = "Terraform was interrupted"
+	case last.State != approval.Pending:
+		why = fmt.Sprintf("it could not be claimed within timeouts.open (%s)", patience)
 	}
 	if last.ID == "" {
 		return errors.New(why + ", and the request could not be read")
 	}
-	return fmt.Errorf("%s: %s", why, last.verdict())
-}
-
-// advance takes the request further if it can be. Over means that there is nothing to wait for any more.
-func (e *engine) advance(ctx context.Context, a requestAnswer) (credential *api.Secret, over bool, err error) {
-	if a.over() || a.State == approval.Active {
-		return nil, true, fmt.Errorf("%s. To ask again, give the vaultjit_request new keepers", a.verdict())
+	if why += ": " + last.verdict(); !e.made(last.ID) {
+		why += ". " + notOurs
 	}
-	if !a.Claimable {
-		return nil, false, nil
-	}
-	credential, err = e.claim(ctx, a.ID)
-	var refused *refusalError
-	if errors.As(err, &refused) {
-		// Somebody had second thoughts between the look and the claim: the next look tells.
-		tflog.Info(ctx, "the claim was refused", map[string]any{"request_id": a.ID, "why": refused.message})
-		return nil, false, nil
-	}
-	return credential, true, err
+	return errors.New(why)
 }
 
 // claim is seen through even if Terraform is interrupted meanwhile: whether a credential was made has to be known, so
 // that it can be ended.
-func (e *engine) claim(ctx context.Context, id string) (*api.Secret, error) {
+func (e *engine) claim(ctx context.Context, h *hold) (*api.Secret, error) {
 	firm, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
 	defer cancel()
-	credential, err := e.write(firm, below("claim", id), nil)
+	before := h.claimed.Swap(true)
+	credential, err := e.write(firm, below("claim", h.id), nil)
+	var refused *refusalError
+	var denied *deniedError
 	switch {
+	case errors.As(err, &refused), errors.As(err, &denied):
+		h.claimed.Store(before) // if an earlier answer was lost, that claim may have made a grant
+		return nil, err
 	case err != nil:
 		return nil, err
 	case ctx.Err() != nil:
@@ -124,14 +152,14 @@ func (e *engine) claim(ctx context.Context, id string) (*api.Secret, error) {
 	return credential, nil
 }
 
-// giveUp leaves neither a request open nor a grant alive, although Terraform may have lost patience. It returns what
-// could not be ended, in sentences.
-func (e *engine) giveUp(ctx context.Context, id string) []string {
+// giveUp leaves no request open and, if it is to end grants too, no grant alive, although Terraform may have lost
+// patience. It returns what could not be ended, in sentences.
+func (e *engine) giveUp(ctx context.Context, id string, grants bool) []string {
 	firm, cancel := context.WithTimeout(context.WithoutCancel(ctx), aftermath)
 	defer cancel()
 	pause := firstPause
 	for {
-		warnings, err := e.settle(firm, id)
+		warnings, err := e.settle(firm, id, grants)
 		var passing *passingError
 		if !errors.As(err, &passing) {
 			if gone(err) != nil {

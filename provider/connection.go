@@ -81,12 +81,16 @@ func (p *vaultjit) ConfigValidators(context.Context) []provider.ConfigValidator 
 // engine makes what talks to the engine. Nothing is sent yet: a configuration can be complete only when it is applied,
 // and a run that only evaluates functions needs no Vault.
 func (c connection) engine(diags *diag.Diagnostics, p *vaultjit) *engine {
+	here := p.run
+	if here == nil {
+		here = &run{}
+	}
 	for name, value := range map[string]attr.Value{
 		"address": c.Address, "token": c.Token, "namespace": c.Namespace, "ca_cert_file": c.CACertFile, "tls_server_name": c.TLSServerName,
 		"skip_tls_verify": c.SkipTLSVerify, "mount": c.Mount, "auth_login_approle": c.AppRole, "auth_login_jwt": c.JWT,
 	} {
 		if value.IsUnknown() {
-			return &engine{custody: &p.custody, unusable: fmt.Errorf("the provider's %s is known only after something else is applied: apply that first with -target", name)}
+			return &engine{run: here, custody: &p.custody, unusable: fmt.Errorf("the provider's %s is known only after something else is applied: apply that first with -target", name)}
 		}
 	}
 	client, err := c.client()
@@ -105,7 +109,7 @@ func (c connection) engine(diags *diag.Diagnostics, p *vaultjit) *engine {
 	}
 	writing.SetNamespace(client.Namespace())
 	writing.SetMaxRetries(0)
-	return &engine{reading: client, writing: writing, mount: mount, version: p.version, login: c.login(), custody: &p.custody}
+	return &engine{reading: client, writing: writing, mount: mount, version: p.version, login: c.login(), run: here, custody: &p.custody}
 }
 
 // client reaches Vault as the environment says, and as the configuration says where that says something.

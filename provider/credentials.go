@@ -12,15 +12,17 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
 	"github.com/hashicorp/terraform-plugin-framework/ephemeral/schema"
 	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 	"github.com/hashicorp/terraform-plugin-log/tflog"
 	"github.com/hashicorp/vault/api"
 )
 
 var (
-	_ ephemeral.EphemeralResourceWithConfigure = (*credentials)(nil)
-	_ ephemeral.EphemeralResourceWithRenew     = (*credentials)(nil)
-	_ ephemeral.EphemeralResourceWithClose     = (*credentials)(nil)
+	_ ephemeral.EphemeralResourceWithConfigure      = (*credentials)(nil)
+	_ ephemeral.EphemeralResourceWithValidateConfig = (*credentials)(nil)
+	_ ephemeral.EphemeralResourceWithRenew          = (*credentials)(nil)
+	_ ephemeral.EphemeralResourceWithClose          = (*credentials)(nil)
 )
 
 const (
@@ -72,19 +74,51 @@ func (c *credentials) Schema(ctx context.Context, _ ephemeral.SchemaRequest, res
 			"of Terraform ends the wait with the verdict, and the request is cancelled.\n\n" +
 			"Terraform opens ephemeral resources while it plans and again while it applies, unless an argument is not known yet. A `vaultjit_request` that is " +
 			"still to be made has no id, so the wait comes in the apply, once. A request is granted once: whatever runs again needs new `keepers`. " +
-			"For a request of an earlier run that is over, `data` is null and a warning tells its verdict, so that a plan or a destroy can go on.",
+			"Several of these resources with one request share its credential, as long as one provider block is theirs.\n\n" +
+			"What this run did not make, it leaves as it is. A request of an earlier run, or of somebody who asked beside Terraform, is claimed if it is approved, " +
+			"and a grant that this run claimed is revoked; but such a request is neither waited for nor cancelled, and a grant that somebody else claimed " +
+			"is not touched. If it is over, `data` is null and a warning tells its verdict, so that a plan or a destroy can go on. Take what is needed as " +
+			"`data.NAME`, which fails where `data` is null; whatever takes `data_json` needs a `postcondition` that `data` is not null, or it might run without a " +
+			"credential.\n\n" +
+			"**A plan claims an approved request whose id is known**, revokes the grant when the plan is done, and the apply then finds the request over. The guide on " +
+			"pipelines shows how a request that was approved before is kept for the apply.\n\n" +
+			"A provider block that takes its credential from here is configured for every plan, refresh and destroy too, when there may be none. " +
+			"With `try(ephemeral.vaultjit_credentials.NAME.data.password, null)` these get as far as the other provider lets them; what needs to log in for them " +
+			"needs a new grant, so give that provider's resources a configuration of their own.",
 		Attributes: map[string]schema.Attribute{
-			"request_id": schema.StringAttribute{Required: true, MarkdownDescription: "The id of a `vaultjit_request`, made by the same login."},
+			"request_id": schema.StringAttribute{Required: true, MarkdownDescription: "The id of a `vaultjit_request`, made by the same login.",
+				Validators: []validator.String{requestID{}}},
 			"data": schema.MapAttribute{Computed: true, Sensitive: true, ElementType: types.StringType,
 				MarkdownDescription: "What the role's path gave, under the names it gave it, such as `username` and `password`. What is no string is JSON."},
 			"data_json":      schema.StringAttribute{Computed: true, Sensitive: true, MarkdownDescription: "The same as a JSON object."},
 			"lease_id":       schema.StringAttribute{Computed: true, Sensitive: true, MarkdownDescription: "Vault's lease of the grant."},
 			"lease_duration": schema.Int64Attribute{Computed: true, MarkdownDescription: "How long the grant lives at most, in seconds."},
 			"timeouts": timeouts.AttributesWithOpts(ctx, timeouts.Opts{
-				OpenDescription: "How long to wait for the quorum, such as `30m`. Default: `30m`.",
+				OpenDescription: "How long to wait for the quorum of a request that this run made, such as `1h`. Default: `30m`.",
 			}),
 		},
 	}
+}
+
+// ValidateConfig refuses a wait of no length.
+func (c *credentials) ValidateConfig(ctx context.Context, req ephemeral.ValidateConfigRequest, resp *ephemeral.ValidateConfigResponse) {
+	var m credentialsModel
+	if resp.Diagnostics.Append(req.Config.Get(ctx, &m)...); !resp.Diagnostics.HasError() {
+		m.patience(ctx, &resp.Diagnostics)
+	}
+}
+
+// patience is how long to wait for the quorum.
+func (m *credentialsModel) patience(ctx context.Context, diags *diag.Diagnostics) time.Duration {
+	if open, ok := m.Timeouts.Attributes()["open"]; ok && open.IsUnknown() {
+		return defaultOpen
+	}
+	patience, problems := m.Timeouts.Open(ctx, defaultOpen)
+	diags.Append(problems...)
+	if patience <= 0 && !problems.HasError() {
+		diags.AddAttributeError(path.Root("timeouts").AtName("open"), "Not a time to wait", fmt.Sprintf("%s is not accepted; it must be more than nothing, such as 30m", patience))
+	}
+	return patience
 }
 
 func (c *credentials) Open(ctx context.Context, req ephemeral.OpenRequest, resp *ephemeral.OpenResponse) {
@@ -92,8 +126,8 @@ func (c *credentials) Open(ctx context.Context, req ephemeral.OpenRequest, resp 
 	if resp.Diagnostics.Append(req.Config.Get(ctx, &m)...); resp.Diagnostics.HasError() {
 		return
 	}
-	patience, diags := m.Timeouts.Open(ctx, defaultOpen)
-	if resp.Diagnostics.Append(diags...); resp.Diagnostics.HasError() {
+	patience := m.patience(ctx, &resp.Diagnostics)
+	if resp.Diagnostics.HasError() {
 		return
 	}
 	id := m.RequestID.ValueString()
@@ -104,16 +138,12 @@ func (c *credentials) Open(ctx context.Context, req ephemeral.OpenRequest, resp 
 		resp.Diagnostics.Append(resp.Result.Set(ctx, &m)...)
 		return
 	}
-	c.engine.custody.take(id, c.engine)
-	credential, err := c.engine.await(ctx, id, patience)
+	h := c.engine.custody.join(id, c.engine)
+	credential, held, err := c.obtain(ctx, h, patience)
 	if err != nil {
 		resp.Diagnostics.AddAttributeError(path.Root("request_id"), "There is no credential", err.Error())
 		c.giveBack(ctx, id, &resp.Diagnostics)
 		return
-	}
-	held := lease{
-		RequestID: id, LeaseID: credential.LeaseID, Renewable: credential.Renewable,
-		ExpiresAt: time.Now().Add(time.Duration(credential.LeaseDuration) * time.Second),
 	}
 	err = m.take(credential)
 	var private []byte
@@ -132,6 +162,24 @@ func (c *credentials) Open(ctx context.Context, req ephemeral.OpenRequest, resp 
 		return
 	}
 	warn(&resp.Diagnostics, "The engine on this grant", &api.Secret{Warnings: credential.Warnings})
+}
+
+// obtain gives the credential that another ephemeral resource of this process has already, or else waits and claims.
+func (c *credentials) obtain(ctx context.Context, h *hold, patience time.Duration) (*api.Secret, lease, error) {
+	h.turn.Lock()
+	defer h.turn.Unlock()
+	if h.credential != nil {
+		return h.credential, h.lease, nil
+	}
+	credential, err := c.engine.await(ctx, h, patience)
+	if err != nil {
+		return nil, lease{}, err
+	}
+	h.credential, h.lease = credential, lease{
+		RequestID: h.id, LeaseID: credential.LeaseID, Renewable: credential.Renewable,
+		ExpiresAt: time.Now().Add(time.Duration(credential.LeaseDuration) * time.Second),
+	}
+	return h.credential, h.lease, nil
 }
 
 // take puts what was claimed where configurations find it.
@@ -207,10 +255,9 @@ func (c *credentials) Close(ctx context.Context, req ephemeral.CloseRequest, res
 	c.giveBack(ctx, held.RequestID, &resp.Diagnostics)
 }
 
-// giveBack ends the request or its grant, whatever became of Terraform.
+// giveBack ends the request or its grant, whatever became of Terraform, unless another ephemeral resource needs it still.
 func (c *credentials) giveBack(ctx context.Context, id string, diags *diag.Diagnostics) {
-	for _, left := range c.engine.giveUp(ctx, id) {
+	for _, left := range c.engine.custody.leave(ctx, id) {
 		diags.AddWarning("Something may be left", left)
 	}
-	c.engine.custody.drop(id)
 }

@@ -53,6 +53,10 @@ func (d *definition[M, P]) Configure(_ context.Context, req resource.ConfigureRe
 
 // ImportState imports by name.
 func (d *definition[M, P]) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
+	if !acceptedName.MatchString(req.ID) {
+		resp.Diagnostics.AddError("Not an import id", fmt.Sprintf("%q is not the name of a %s; %s.", req.ID, d.kind, namesAre))
+		return
+	}
 	resource.ImportStatePassthroughID(ctx, path.Root("name"), req, resp)
 }
 
@@ -81,8 +85,8 @@ func (d *definition[M, P]) ModifyPlan(ctx context.Context, req resource.ModifyPl
 	if resp.Diagnostics.Append(resp.Plan.Set(ctx, &m)...); resp.Diagnostics.HasError() {
 		return
 	}
-	if d.engine != nil && P(&m).key() != "" {
-		d.engine.planned.add(d.kind, P(&m).key())
+	if d.engine != nil && d.engine.unusable == nil && P(&m).key() != "" {
+		d.engine.nowPlanned(d.kind, P(&m).key())
 	}
 	if resp.Plan.Raw.Equal(req.State.Raw) {
 		return

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	resourceschema "github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
@@ -33,7 +34,8 @@ func (d *definitionSource[M, P]) Configure(_ context.Context, req datasource.Con
 
 func (d *definitionSource[M, P]) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	attributes := computed(d.shape.Attributes)
-	attributes["name"] = schema.StringAttribute{Required: true, MarkdownDescription: "Name of the " + d.kind + "."}
+	attributes["name"] = schema.StringAttribute{Required: true, MarkdownDescription: "Name of the " + d.kind + ".",
+		Validators: []validator.String{namesDefinition()}}
 	attributes["version"] = schema.Int64Attribute{Computed: true, MarkdownDescription: "Counts the writes, from 1."}
 	attributes["updated_at"] = schema.StringAttribute{Computed: true, MarkdownDescription: "When it was written last, RFC 3339."}
 	attributes["updated_by"] = schema.StringAttribute{Computed: true, MarkdownDescription: "Display name of the token that wrote it last."}

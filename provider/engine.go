@@ -30,11 +30,14 @@ type engine struct {
 	// loggedIn and checked are steps that were taken.
 	loggedIn, checked bool
 
-	planned planned
-	// made holds the ids of the requests that this run made.
-	made    sync.Map
+	run     *run
 	custody *custody
 }
+
+// made reports whether this run of Terraform made the request.
+func (e *engine) made(id string) bool { return e.run.knows("request " + id) }
+
+func (e *engine) nowMade(id string) { e.run.note("request " + id) }
 
 // read gives what a path answers, nil if there is nothing.
 func (e *engine) read(ctx context.Context, path string) (map[string]any, error) {

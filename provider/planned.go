@@ -5,21 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 )
 
-// planned remembers what this run is going to create, so that a name that is neither planned nor there yet can be
+// nowPlanned remembers what this run is going to create, so that a name that is neither planned nor there yet can be
 // refused at plan time. Terraform plans what a resource refers to before the resource itself.
-type planned struct{ names sync.Map }
+func (e *engine) nowPlanned(kind, name string) { e.run.note(e.plannedAs(kind, name)) }
 
-func (p *planned) add(kind, name string) { p.names.Store(kind+" "+name, true) }
+func (e *engine) isPlanned(kind, name string) bool { return e.run.knows(e.plannedAs(kind, name)) }
 
-func (p *planned) has(kind, name string) bool {
-	_, ok := p.names.Load(kind + " " + name)
-	return ok
+// plannedAs names a definition among those of all mounts.
+func (e *engine) plannedAs(kind, name string) string {
+	return strings.Join([]string{e.writing.Address(), e.writing.Namespace(), e.mount, kind, name}, "\n")
 }
 
 // A reference is to an object of the engine, by its name.
@@ -30,7 +29,7 @@ type reference struct {
 
 // expect reports a reference that leads nowhere. Where that cannot be found out now, the engine will say so.
 func (e *engine) expect(ctx context.Context, diags *diag.Diagnostics, r reference) {
-	if e == nil || r.name == "" || e.planned.has(r.kind, r.name) {
+	if e == nil || e.unusable != nil || r.name == "" || e.isPlanned(r.kind, r.name) {
 		return
 	}
 	found, err := e.read(ctx, below(r.collection, r.name))

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 )
 
@@ -50,7 +51,7 @@ func (s *policyCheckSource) Schema(_ context.Context, _ datasource.SchemaRequest
 			"The engine finds members through `identity/group/id/*`; where it may not read that, `known` is false and there may be more people than " +
 			"shown. A requester never counts for their own request, unless the policy allows it, so somebody in an approver group who asks needs one more.",
 		Attributes: map[string]schema.Attribute{
-			"name":        schema.StringAttribute{Required: true, MarkdownDescription: "Name of the policy."},
+			"name":        schema.StringAttribute{Required: true, MarkdownDescription: "Name of the policy.", Validators: []validator.String{namesDefinition()}},
 			"satisfiable": readTruth("Whether all rules can be met at once by distinct people who are known."),
 			"known":       readTruth("Whether all members of all approver groups are known. If not, `satisfiable = false` means that it cannot be told."),
 			// depends_on is Terraform's own word.

@@ -24,6 +24,8 @@ var (
 
 type vaultjit struct {
 	version string
+	// run is shared with the other processes of this run of Terraform; nil where there are none.
+	run     *run
 	custody custody
 }
 

@@ -139,15 +139,15 @@ func (e *engine) request(ctx context.Context, id string) (requestAnswer, error) 
 // settleTries bounds how often settle looks again because somebody else moved the request on meanwhile.
 const settleTries = 5
 
-// settle leaves neither a request open nor a grant alive, whatever state the request is in. Warnings say what of it the
-// engine could not confirm.
-func (e *engine) settle(ctx context.Context, id string) (warnings []string, err error) {
+// settle leaves the request not open and, if it is to end grants too, no grant of it alive, whatever state it is in.
+// Warnings say what of it the engine could not confirm.
+func (e *engine) settle(ctx context.Context, id string, grants bool) (warnings []string, err error) {
 	for range settleTries {
 		a, readErr := e.request(ctx, id)
 		if readErr != nil {
 			return nil, readErr
 		}
-		if a.over() {
+		if a.over() || (a.State == approval.Active && !grants) {
 			return nil, nil
 		}
 		verb := "cancel"

@@ -119,7 +119,7 @@ func (r *requestResource) Create(ctx context.Context, req resource.CreateRequest
 		r.blame(ctx, &resp.Diagnostics, failed, err)
 		return
 	}
-	r.engine.made.Store(a.ID, true)
+	r.engine.nowMade(a.ID)
 	m.fill(a)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
 }
@@ -184,7 +184,7 @@ func (r *requestResource) Delete(ctx context.Context, req resource.DeleteRequest
 	if resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("id"), &id)...); resp.Diagnostics.HasError() {
 		return
 	}
-	warnings, err := r.engine.settle(ctx, id.ValueString())
+	warnings, err := r.engine.settle(ctx, id.ValueString(), true)
 	for _, warning := range warnings {
 		resp.Diagnostics.AddWarning("The end of the grant is not confirmed", warning)
 	}

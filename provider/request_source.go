@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -59,7 +58,7 @@ func (s *requestSource) Schema(_ context.Context, _ datasource.SchemaRequest, re
 		MarkdownDescription: "One request: what was asked, exactly what a claim executes, who decided what and why it counts, and how the grant ended.",
 		Attributes: map[string]schema.Attribute{
 			"id": schema.StringAttribute{Required: true, MarkdownDescription: "The request's id.",
-				Validators: []validator.String{stringvalidator.LengthAtLeast(1)}},
+				Validators: []validator.String{requestID{}}},
 			"role":       readText("The role that was asked for."),
 			"state":      readText("What the request amounts to now: `pending`, `approved`, `claiming`, `active`, `denied`, `cancelled`, `expired` or `ended`."),
 			"reason":     readText("Why."),

@@ -1,0 +1,81 @@
+package provider
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// run is what is known of this run of Terraform: which definitions it plans and which requests it made. Terraform starts
+// a process for every provider block, an alias too, and again for plan and apply. All are children of one Terraform, so
+// they tell each other through a file that has its process id for a name. Nothing but digests is in it. Without the
+// file, a process knows what it did itself.
+type run struct {
+	known sync.Map
+	file  string
+}
+
+// runFilesKept is how long the file of a run outlives its last line.
+const runFilesKept = 24 * time.Hour
+
+// sharedRun is the run of the Terraform that started this process. Old runs' files are removed.
+func sharedRun(dir string, terraform int) *run {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		log.Printf("[WARN] provider blocks of one run know nothing of each other: %v", err)
+		return &run{}
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	for _, file := range files {
+		if about, err := os.Lstat(file); err == nil && time.Since(about.ModTime()) > runFilesKept {
+			_ = os.Remove(file) // another process may have done it
+		}
+	}
+	return &run{file: filepath.Join(dir, strconv.Itoa(terraform))}
+}
+
+// runFiles is the folder for the files of this user's runs.
+func runFiles() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("terraform-provider-vaultjit-%d", os.Getuid()))
+}
+
+func digestLine(fact string) []byte {
+	sum := sha256.Sum256([]byte(fact))
+	return []byte(hex.EncodeToString(sum[:]) + "\n")
+}
+
+// note adds a fact, for the other processes too.
+func (r *run) note(fact string) {
+	r.known.Store(fact, true)
+	if r.file == "" {
+		return
+	}
+	file, err := os.OpenFile(r.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = file.Write(digestLine(fact)) // short enough to be written whole
+		if closeErr := file.Close(); err == nil {
+			err = closeErr
+		}
+	}
+	if err != nil {
+		log.Printf("[WARN] other provider blocks of this run are not told what this one does: %v", err)
+	}
+}
+
+// knows reports whether any process of the run noted the fact.
+func (r *run) knows(fact string) bool {
+	if _, ok := r.known.Load(fact); ok {
+		return true
+	}
+	if r.file == "" {
+		return false
+	}
+	noted, err := os.ReadFile(r.file)
+	return err == nil && bytes.Contains(noted, digestLine(fact))
+}

@@ -1,0 +1,44 @@
+package provider
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestProcessesOfOneRunKnowWhatTheOthersDid(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "runs")
+	one, alias, other := sharedRun(dir, 1), sharedRun(dir, 1), sharedRun(dir, 2)
+	one.note("request a")
+	if !one.knows("request a") || !alias.knows("request a") || alias.knows("request b") {
+		t.Error("the processes of one run do not know the same")
+	}
+	if other.knows("request a") {
+		t.Error("another run knows of it")
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "1"))
+	if err != nil || len(text) != 65 {
+		t.Errorf("the file holds more than a digest: %q %v", text, err)
+	}
+	// What a run left behind goes with a later one.
+	old := time.Now().Add(-2 * runFilesKept)
+	if err := os.Chtimes(filepath.Join(dir, "1"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if sharedRun(dir, 1).knows("request a") {
+		t.Error("a run of days ago is taken for this one")
+	}
+}
+
+func TestARunWithoutAFileKnowsWhatItDid(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := sharedRun(file, 1)
+	r.note("request a")
+	if !r.knows("request a") || r.knows("request b") {
+		t.Error("it does not")
+	}
+}
