@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-log/tflog"
@@ -44,7 +43,7 @@ func (e *engine) await(ctx context.Context, h *hold, patience time.Duration) (*a
 		case a.over() || a.State == approval.Active:
 			return nil, h.tooLate(a)
 		case a.Claimable:
-			credential, err := e.claim(ctx, h)
+			credential, err := e.claim(ctx, h, time.Duration(a.TTL)*time.Second)
 			var refusal *refusalError
 			switch {
 			case errors.As(err, &passing): // the next look tells what became of it
@@ -131,9 +130,10 @@ func (e *engine) interrupted(ctx context.Context, patience time.Duration, last r
 
 // claim is seen through even if Terraform is interrupted meanwhile: whether a credential was made has to be known, so
 // that it can be ended.
-func (e *engine) claim(ctx context.Context, h *hold) (*api.Secret, error) {
+func (e *engine) claim(ctx context.Context, h *hold, window time.Duration) (*api.Secret, error) {
 	firm, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
 	defer cancel()
+	early := e.outlast(firm, window)
 	before := h.claimed.Swap(true)
 	credential, err := e.write(firm, below("claim", h.id), nil)
 	var refused *refusalError
@@ -148,6 +148,9 @@ func (e *engine) claim(ctx context.Context, h *hold) (*api.Secret, error) {
 		return nil, errors.New("Terraform was interrupted while the request was claimed")
 	case credential == nil:
 		return nil, errors.New("the claim gave nothing")
+	}
+	if early != "" {
+		credential.Warnings = append(credential.Warnings, early)
 	}
 	return credential, nil
 }
@@ -178,25 +181,19 @@ func (e *engine) giveUp(ctx context.Context, id string, grants bool) []string {
 
 // renew extends the lease within its window.
 func (e *engine) renew(ctx context.Context, held lease) error {
-	if err := e.ready(ctx); err != nil {
-		return err
-	}
-	_, err := e.writing.Logical().WriteWithContext(ctx, "sys/leases/renew", map[string]any{
+	_, err := e.writeTo(ctx, "sys/leases/renew", map[string]any{
 		"lease_id": held.LeaseID, "increment": int(time.Until(held.ExpiresAt).Seconds()),
 	})
-	if err == nil {
-		return nil
+	var refused *refusalError
+	if !errors.As(err, &refused) {
+		return err
 	}
-	var answer *api.ResponseError
-	if errors.As(err, &answer) && answer.StatusCode == http.StatusBadRequest {
-		a, readErr := e.request(ctx, held.RequestID)
-		if readErr != nil {
-			return readErr
-		}
-		if a.State == approval.Active {
-			return nil // a lease that cannot be renewed further still has its window
-		}
-		return errors.New(a.verdict())
+	a, readErr := e.request(ctx, held.RequestID)
+	if readErr != nil {
+		return readErr
 	}
-	return explain(e.writing, "sys/leases/renew", err)
+	if a.State == approval.Active {
+		return nil // a lease that cannot be renewed further still has its window
+	}
+	return errors.New(a.verdict())
 }

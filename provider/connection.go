@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/providervalidator"
@@ -35,6 +37,11 @@ type connection struct {
 	JWT           types.Object `tfsdk:"auth_login_jwt"`
 }
 
+// loginEnds is what becomes of the token of a login.
+const loginEnds = "Its token is renewed while Terraform runs, replaced by another login when it has ended, and revoked at the end. A grant ends with the " +
+	"token that claimed it, so the login's role needs a `token_max_ttl` of the window or more (a `token_ttl` of that for tokens that cannot be renewed); " +
+	"the claim warns if it is less."
+
 func (p *vaultjit) Schema(_ context.Context, _ provider.SchemaRequest, resp *provider.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "Just-in-time, quorum-approved access with Vault or OpenBao: the set-up of the " +
@@ -54,14 +61,15 @@ func (p *vaultjit) Schema(_ context.Context, _ provider.SchemaRequest, resp *pro
 			"mount": schema.StringAttribute{Optional: true, MarkdownDescription: "Path of the engine's mount. Default: `jit`.",
 				Validators: []validator.String{stringvalidator.LengthAtLeast(1)}},
 			"auth_login_approle": schema.SingleNestedAttribute{Optional: true,
-				MarkdownDescription: "Log in with an AppRole instead of a token. The login's entity is who asks and claims.",
+				MarkdownDescription: "Log in with an AppRole instead of a token. The login's entity is who asks and claims. " + loginEnds +
+					" Terraform logs in to plan and again to apply, so `secret_id_num_uses` has to be 0 or at least 2, and 3 where it may log in again.",
 				Attributes: map[string]schema.Attribute{
 					"mount":     schema.StringAttribute{Optional: true, MarkdownDescription: "Path of the auth mount. Default: `approle`."},
 					"role_id":   schema.StringAttribute{Optional: true, MarkdownDescription: "Environment: `VAULT_ROLE_ID`."},
 					"secret_id": schema.StringAttribute{Optional: true, Sensitive: true, MarkdownDescription: "Environment: `VAULT_SECRET_ID`."},
 				}},
 			"auth_login_jwt": schema.SingleNestedAttribute{Optional: true,
-				MarkdownDescription: "Log in with a JWT, such as the identity token of a CI job, instead of a token. The login's entity is who asks and claims.",
+				MarkdownDescription: "Log in with a JWT, such as the identity token of a CI job, instead of a token. The login's entity is who asks and claims. " + loginEnds,
 				Attributes: map[string]schema.Attribute{
 					"mount": schema.StringAttribute{Optional: true, MarkdownDescription: "Path of the auth mount. Default: `jwt`."},
 					"role":  schema.StringAttribute{Optional: true, MarkdownDescription: "Role of the auth mount. Default: the mount's default role."},
@@ -89,7 +97,7 @@ func (c connection) engine(diags *diag.Diagnostics, p *vaultjit) *engine {
 		"address": c.Address, "token": c.Token, "namespace": c.Namespace, "ca_cert_file": c.CACertFile, "tls_server_name": c.TLSServerName,
 		"skip_tls_verify": c.SkipTLSVerify, "mount": c.Mount, "auth_login_approle": c.AppRole, "auth_login_jwt": c.JWT,
 	} {
-		if value.IsUnknown() {
+		if !known(value) {
 			return &engine{run: here, custody: &p.custody, unusable: fmt.Errorf("the provider's %s is known only after something else is applied: apply that first with -target", name)}
 		}
 	}
@@ -102,14 +110,28 @@ func (c connection) engine(diags *diag.Diagnostics, p *vaultjit) *engine {
 	if given := strings.Trim(c.Mount.ValueString(), "/"); given != "" {
 		mount = given
 	}
-	writing, err := client.Clone()
+	writing, err := cloned(client)
 	if err != nil {
 		diags.AddError("Cannot make a client for Vault", err.Error())
 		return nil
 	}
-	writing.SetNamespace(client.Namespace())
 	writing.SetMaxRetries(0)
-	return &engine{reading: client, writing: writing, mount: mount, version: p.version, login: c.login(), run: here, custody: &p.custody}
+	return &engine{reading: client, writing: writing, mount: mount, version: p.version, login: c.login(), run: here,
+		custody: &p.custody, sessions: &p.sessions}
+}
+
+// known reports whether a value is known, and all in it.
+func known(value attr.Value) bool {
+	object, ok := value.(types.Object)
+	if !ok || value.IsUnknown() {
+		return !value.IsUnknown()
+	}
+	for _, inner := range object.Attributes() {
+		if inner.IsUnknown() {
+			return false
+		}
+	}
+	return true
 }
 
 // client reaches Vault as the environment says, and as the configuration says where that says something.
@@ -127,16 +149,45 @@ func (c connection) client() (*api.Client, error) {
 			return nil, fmt.Errorf("ca_cert_file: %w", err)
 		}
 	}
+	// ConfigureTLS only ever adds to what the environment says.
+	if transport, ok := config.HttpClient.Transport.(*http.Transport); ok && !c.SkipTLSVerify.IsNull() {
+		transport.TLSClientConfig.InsecureSkipVerify = c.SkipTLSVerify.ValueBool()
+	}
 	client, err := api.NewClient(config)
 	if err != nil {
-		return nil, fmt.Errorf("address is %q; accepted is a URL such as https://vault.example.com:8200: %w", config.Address, err)
+		return nil, fmt.Errorf("address is %q; accepted is a URL such as https://vault.example.com:8200", withoutPassword(config.Address))
 	}
-	// VAULT_WRAP_TTL would have every answer wrapped.
-	client.SetWrappingLookupFunc(func(string, string) string { return "" })
+	client.SetWrappingLookupFunc(neverWrapped)
 	if namespace := c.Namespace.ValueString(); namespace != "" {
 		client.SetNamespace(namespace)
 	}
 	return client, nil
+}
+
+// neverWrapped makes nothing of VAULT_WRAP_TTL, which would have every answer wrapped.
+func neverWrapped(string, string) string { return "" }
+
+// cloned is a client of its own, with a token of its own, for the same Vault.
+func cloned(client *api.Client) (*api.Client, error) {
+	own, err := client.Clone()
+	if err != nil {
+		return nil, fmt.Errorf("making a client for Vault: %w", err)
+	}
+	own.SetNamespace(client.Namespace())
+	own.SetWrappingLookupFunc(neverWrapped)
+	return own, nil
+}
+
+// withoutPassword is an address as it can be shown.
+func withoutPassword(address string) string {
+	if parsed, err := url.Parse(address); err == nil {
+		return parsed.Redacted()
+	}
+	_, host, found := strings.Cut(address, "@")
+	if !found {
+		host = address
+	}
+	return host
 }
 
 var errNoToken = errors.New("there is no token for Vault: set the provider's token or VAULT_TOKEN, run `vault login`, or give " +

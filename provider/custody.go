@@ -121,10 +121,16 @@ func Serve(ctx context.Context, version string, debug bool) error {
 	p := &vaultjit{version: version, run: sharedRun(runFiles(), os.Getppid())}
 	go func() {
 		outlive(os.Getppid())
-		p.custody.release(ctx)
+		p.leave(ctx)
 		os.Exit(1)
 	}()
 	err := providerserver.Serve(ctx, func() provider.Provider { return p }, providerserver.ServeOpts{Address: Address, Debug: debug})
-	p.custody.release(ctx)
+	p.leave(ctx)
 	return err
+}
+
+// leave ends what is left, and then the logins.
+func (p *vaultjit) leave(ctx context.Context) {
+	p.custody.release(ctx)
+	p.sessions.end(ctx)
 }

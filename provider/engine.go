@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-version"
 	"github.com/hashicorp/terraform-plugin-log/tflog"
@@ -29,9 +30,12 @@ type engine struct {
 	mu sync.Mutex
 	// loggedIn and checked are steps that were taken.
 	loggedIn, checked bool
+	// session is the last login, if it was this process's own.
+	session *session
 
-	run     *run
-	custody *custody
+	run      *run
+	custody  *custody
+	sessions *sessions
 }
 
 // made reports whether this run of Terraform made the request.
@@ -41,10 +45,7 @@ func (e *engine) nowMade(id string) { e.run.note("request " + id) }
 
 // read gives what a path answers, nil if there is nothing.
 func (e *engine) read(ctx context.Context, path string) (map[string]any, error) {
-	if err := e.ready(ctx); err != nil {
-		return nil, err
-	}
-	secret, err := e.get(ctx, path, nil)
+	secret, err := e.asking(ctx, func() (*api.Secret, error) { return e.get(ctx, path, nil) })
 	if err != nil || secret == nil {
 		return nil, err
 	}
@@ -53,14 +54,28 @@ func (e *engine) read(ctx context.Context, path string) (map[string]any, error) 
 
 // list gives what a LIST answers, nil if there is nothing.
 func (e *engine) list(ctx context.Context, path string, query map[string][]string) (*api.Secret, error) {
-	if err := e.ready(ctx); err != nil {
-		return nil, err
-	}
 	all := map[string][]string{"list": {"true"}}
 	for name, values := range query {
 		all[name] = values
 	}
-	return e.get(ctx, path, all)
+	return e.asking(ctx, func() (*api.Secret, error) { return e.get(ctx, path, all) })
+}
+
+// asking asks Vault something, once more after another login if Vault has forgotten the token of this one.
+func (e *engine) asking(ctx context.Context, ask func() (*api.Secret, error)) (*api.Secret, error) {
+	if err := e.ready(ctx); err != nil {
+		return nil, err
+	}
+	token := e.writing.Token()
+	secret, err := ask()
+	var denied *deniedError
+	if !e.login.own || !errors.As(err, &denied) || !denied.forgotten {
+		return secret, err
+	}
+	if again := e.logInAgain(ctx, token); again != nil {
+		return nil, fmt.Errorf("the login's token has ended, and %w", again)
+	}
+	return ask()
 }
 
 func (e *engine) get(ctx context.Context, path string, query map[string][]string) (*api.Secret, error) {
@@ -84,26 +99,30 @@ func (e *engine) get(ctx context.Context, path string, query map[string][]string
 
 // write answers nil where Vault had nothing to say.
 func (e *engine) write(ctx context.Context, path string, data map[string]any) (*api.Secret, error) {
-	if err := e.ready(ctx); err != nil {
-		return nil, err
-	}
-	secret, err := e.writing.Logical().WriteWithContext(ctx, e.mount+"/"+path, data)
-	if err != nil {
-		return nil, explain(e.writing, e.mount+"/"+path, err)
-	}
-	return secret, nil
+	return e.writeTo(ctx, e.mount+"/"+path, data)
 }
 
-// remove is content if there is nothing to delete.
+// writeTo writes to a path of Vault's own.
+func (e *engine) writeTo(ctx context.Context, path string, data map[string]any) (*api.Secret, error) {
+	return e.asking(ctx, func() (*api.Secret, error) {
+		secret, err := e.writing.Logical().WriteWithContext(ctx, path, data)
+		if err != nil {
+			return nil, explain(e.writing, path, err)
+		}
+		return secret, nil
+	})
+}
+
+// remove deletes.
 func (e *engine) remove(ctx context.Context, path string) error {
-	if err := e.ready(ctx); err != nil {
-		return gone(err)
-	}
-	_, err := e.writing.Logical().DeleteWithContext(ctx, e.mount+"/"+path)
-	if err != nil {
-		return gone(explain(e.writing, e.mount+"/"+path, err))
-	}
-	return nil
+	_, err := e.asking(ctx, func() (*api.Secret, error) {
+		_, err := e.writing.Logical().DeleteWithContext(ctx, e.mount+"/"+path)
+		if err != nil {
+			return nil, explain(e.writing, e.mount+"/"+path, err)
+		}
+		return nil, nil
+	})
+	return gone(err)
 }
 
 // gone forgives the absence of what was to go.
@@ -123,12 +142,9 @@ func (e *engine) ready(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.loggedIn {
-		token, err := e.login(ctx, e.writing)
-		if err != nil {
+		if err := e.logIn(ctx); err != nil {
 			return err
 		}
-		e.reading.SetToken(token)
-		e.writing.SetToken(token)
 		e.loggedIn = true
 	}
 	if !e.checked {
@@ -138,6 +154,59 @@ func (e *engine) ready(ctx context.Context) error {
 		e.checked = true
 	}
 	return nil
+}
+
+func (e *engine) logIn(ctx context.Context) error {
+	login, err := e.login.take(ctx, e.writing)
+	if err != nil {
+		return err
+	}
+	if e.login.own {
+		if e.session, err = e.sessions.begin(e.reading, login); err != nil {
+			return err
+		}
+	}
+	e.reading.SetToken(login.Auth.ClientToken)
+	e.writing.SetToken(login.Auth.ClientToken)
+	return nil
+}
+
+// logInAgain takes another token in place of the given one, unless that is done already.
+func (e *engine) logInAgain(ctx context.Context, instead string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.writing.Token() != instead {
+		return nil
+	}
+	return e.logIn(ctx)
+}
+
+// outlast has the login's token live as long as a grant that is claimed with it, because the grant ends with it. If
+// that cannot be, it says so.
+func (e *engine) outlast(ctx context.Context, window time.Duration) (warning string) {
+	if !e.login.own {
+		return ""
+	}
+	if err := e.ready(ctx); err != nil {
+		return "" // the claim tells
+	}
+	current := func() (*session, string) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.session, e.writing.Token()
+	}
+	s, token := current()
+	reach := s.reach(ctx, window)
+	// A new token lives longer by as much as this one is old.
+	if reach < window && reach+time.Since(s.began) >= window && e.logInAgain(ctx, token) == nil {
+		s, _ = current()
+		reach = s.reach(ctx, window)
+	}
+	if reach >= window {
+		return ""
+	}
+	return fmt.Sprintf("The grant ends with the login that claims it: in %s, although its window is %s. Have the login's role give tokens with a "+
+		"token_max_ttl of %[2]s or more, or a token_ttl of that where they cannot be renewed.", reach.Round(time.Second), window)
 }
 
 func (e *engine) check(ctx context.Context) error {

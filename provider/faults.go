@@ -24,7 +24,11 @@ type refusalError struct{ message string }
 func (r *refusalError) Error() string { return r.message }
 
 // A deniedError is Vault's word that the token may not do this.
-type deniedError struct{ path string }
+type deniedError struct {
+	path string
+	// forgotten is whether there is no such token any more.
+	forgotten bool
+}
 
 func (d *deniedError) Error() string {
 	return fmt.Sprintf("Vault denies this token access to %s: it may have expired, or lack a policy such as `path %q { capabilities = "+
@@ -44,14 +48,14 @@ func explain(client *api.Client, path string, err error) error {
 	}
 	var answer *api.ResponseError
 	if !errors.As(err, &answer) {
-		return &passingError{unreachable(client.Address(), err)}
+		return &passingError{unreachable(withoutPassword(client.Address()), err)}
 	}
 	said := strings.Join(answer.Errors, "; ")
 	switch answer.StatusCode {
 	case http.StatusBadRequest:
 		return &refusalError{said}
 	case http.StatusForbidden:
-		return &deniedError{path}
+		return &deniedError{path: path, forgotten: strings.Contains(said, "invalid token")}
 	case http.StatusNotFound:
 		if strings.Contains(said, "no handler for route") {
 			return errNoMount
@@ -61,7 +65,7 @@ func explain(client *api.Client, path string, err error) error {
 		return fmt.Errorf("Vault does not support this operation on %s: the mount is of another type, or its plugin is older than this provider", path)
 	case http.StatusServiceUnavailable:
 		if strings.Contains(said, "sealed") {
-			return &passingError{fmt.Errorf("Vault at %s is sealed: unseal it (`vault operator unseal`) and run this again", client.Address())}
+			return &passingError{fmt.Errorf("Vault at %s is sealed: unseal it (`vault operator unseal`) and run this again", withoutPassword(client.Address()))}
 		}
 	}
 	if said == "" {

@@ -20,7 +20,11 @@ const (
 )
 
 // A login gives the token to work with.
-type login func(context.Context, *api.Client) (token string, err error)
+type login struct {
+	take func(context.Context, *api.Client) (*api.Secret, error)
+	// own is whether the token is made for this process, which then renews it, may log in again, and revokes it in the end.
+	own bool
+}
 
 func (c connection) login() login {
 	switch {
@@ -35,12 +39,16 @@ func (c connection) login() login {
 			"jwt":  part(c.JWT, "jwt", envJWT, ""),
 		})
 	}
-	return func(_ context.Context, client *api.Client) (string, error) {
-		if token := cmp.Or(c.Token.ValueString(), client.Token()); token != "" {
-			return token, nil
+	return login{take: func(_ context.Context, client *api.Client) (*api.Secret, error) {
+		token := cmp.Or(c.Token.ValueString(), client.Token())
+		if token == "" {
+			var err error
+			if token, err = storedToken(); err != nil {
+				return nil, err
+			}
 		}
-		return storedToken()
-	}
+		return &api.Secret{Auth: &api.SecretAuth{ClientToken: token}}, nil
+	}}
 }
 
 // part is one value of a login: as configured, else from the environment, else the default.
@@ -55,7 +63,8 @@ func part(object types.Object, name, env, otherwise string) string {
 }
 
 func loginAt(mount, argument string, credentials map[string]string) login {
-	return func(ctx context.Context, client *api.Client) (string, error) {
+	place := "auth/" + strings.Trim(mount, "/")
+	return login{own: true, take: func(ctx context.Context, client *api.Client) (*api.Secret, error) {
 		data := map[string]any{}
 		for name, value := range credentials {
 			if value != "" {
@@ -63,19 +72,18 @@ func loginAt(mount, argument string, credentials map[string]string) login {
 			}
 		}
 		// A token in the environment has nothing to do with this.
-		anonymous, err := client.Clone()
+		anonymous, err := cloned(client)
 		if err != nil {
-			return "", fmt.Errorf("making a client for the login: %w", err)
+			return nil, err
 		}
-		anonymous.SetNamespace(client.Namespace())
 		anonymous.ClearToken()
-		secret, err := anonymous.Logical().WriteWithContext(ctx, "auth/"+strings.Trim(mount, "/")+"/login", data)
+		secret, err := anonymous.Logical().WriteWithContext(ctx, place+"/login", data)
 		if err != nil {
-			return "", fmt.Errorf("the login with %s at auth/%s failed: %w", argument, strings.Trim(mount, "/"), explain(client, "auth/"+mount+"/login", err))
+			return nil, fmt.Errorf("the login with %s at %s failed: %w", argument, place, explain(client, place+"/login", err))
 		}
 		if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" {
-			return "", errors.New("the login with " + argument + " gave no token")
+			return nil, errors.New("the login with " + argument + " gave no token")
 		}
-		return secret.Auth.ClientToken, nil
-	}
+		return secret, nil
+	}}
 }

@@ -25,8 +25,9 @@ var (
 type vaultjit struct {
 	version string
 	// run is shared with the other processes of this run of Terraform; nil where there are none.
-	run     *run
-	custody custody
+	run      *run
+	custody  custody
+	sessions sessions
 }
 
 // New makes the provider of the given version, without a leading v.
