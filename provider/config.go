@@ -283,7 +283,11 @@ func (r *configResource) Read(ctx context.Context, req resource.ReadRequest, res
 		return
 	}
 	answer, err := r.engine.read(ctx, configPath)
-	if answer == nil && (err == nil || errors.Is(err, errNoMount)) {
+	if errors.Is(err, errNoMount) {
+		warnOfNoMount(&resp.Diagnostics, "engine's configuration", err)
+		err = nil
+	}
+	if answer == nil && err == nil {
 		resp.State.RemoveResource(ctx)
 		return
 	}
@@ -311,7 +315,11 @@ func (c *config) fill(a configAnswer) {
 }
 
 func (r *configResource) Delete(ctx context.Context, _ resource.DeleteRequest, resp *resource.DeleteResponse) {
-	if err := r.engine.remove(ctx, configPath); err != nil {
+	err := r.engine.remove(ctx, configPath)
+	switch {
+	case errors.Is(err, errNoMount):
+		warnOfNoMount(&resp.Diagnostics, "engine's configuration", err)
+	case err != nil:
 		resp.Diagnostics.AddError("Cannot delete the engine's configuration", err.Error())
 	}
 }

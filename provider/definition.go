@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -12,6 +13,11 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 	"github.com/hashicorp/vault/api"
 )
+
+// replacedFirst is said of what other definitions name.
+const replacedFirst = "\n\nThe engine does not delete what something else still names, and by default Terraform deletes before it changes what named it. " +
+	"So give it `lifecycle { create_before_destroy = true }` from the start, as in the example: then a change that takes the name away from what names it and " +
+	"deletes it, or renames it, goes through in one apply."
 
 // definition is the resource for what approver groups, policies and roles have in common: they have a name, by which
 // they are imported, and are written whole, read, checked and deleted alike.
@@ -45,6 +51,9 @@ func (d *definition[M, P]) Metadata(_ context.Context, _ resource.MetadataReques
 
 func (d *definition[M, P]) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	resp.Schema = d.shape
+	if d.kind != roleKind {
+		resp.Schema.MarkdownDescription += replacedFirst
+	}
 }
 
 func (d *definition[M, P]) Configure(_ context.Context, req resource.ConfigureRequest, _ *resource.ConfigureResponse) {
@@ -54,7 +63,7 @@ func (d *definition[M, P]) Configure(_ context.Context, req resource.ConfigureRe
 // ImportState imports by name.
 func (d *definition[M, P]) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
 	if !acceptedName.MatchString(req.ID) {
-		resp.Diagnostics.AddError("Not an import id", fmt.Sprintf("%q is not the name of a %s; %s.", req.ID, d.kind, namesAre))
+		resp.Diagnostics.AddError("Not an import id", fmt.Sprintf("No %s can be called %q; %s.", d.kind, req.ID, namesAre))
 		return
 	}
 	resource.ImportStatePassthroughID(ctx, path.Root("name"), req, resp)
@@ -96,7 +105,23 @@ func (d *definition[M, P]) ModifyPlan(ctx context.Context, req resource.ModifyPl
 	}
 }
 
+// Create makes what is not there yet: what somebody else defined is not overwritten unseen.
 func (d *definition[M, P]) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	var m M
+	if resp.Diagnostics.Append(req.Plan.Get(ctx, &m)...); resp.Diagnostics.HasError() {
+		return
+	}
+	name := P(&m).key()
+	found, err := d.engine.read(ctx, below(d.collection, name))
+	if err != nil {
+		resp.Diagnostics.AddError(fmt.Sprintf("Cannot tell whether %s %q is there already", d.kind, name), err.Error())
+		return
+	}
+	if found != nil {
+		resp.Diagnostics.AddAttributeError(path.Root("name"), fmt.Sprintf("The %s %q is there already", d.kind, name), fmt.Sprintf("It is not in this state. "+
+			"To take it over, import it: `terraform import %s.NAME %s`.", typeName(d.kind), name))
+		return
+	}
 	d.put(ctx, req.Config, req.Plan, &resp.State, &resp.Diagnostics)
 }
 
@@ -129,7 +154,11 @@ func (d *definition[M, P]) Read(ctx context.Context, req resource.ReadRequest, r
 	}
 	name := P(&m).key()
 	answer, err := d.engine.read(ctx, below(d.collection, name))
-	if answer == nil && (err == nil || errors.Is(err, errNoMount)) {
+	if errors.Is(err, errNoMount) {
+		warnOfNoMount(&resp.Diagnostics, fmt.Sprintf("%s %q", d.kind, name), err)
+		err = nil
+	}
+	if answer == nil && err == nil {
 		resp.State.RemoveResource(ctx)
 		return
 	}
@@ -149,9 +178,26 @@ func (d *definition[M, P]) Delete(ctx context.Context, req resource.DeleteReques
 		return
 	}
 	name := P(&m).key()
-	if err := d.engine.remove(ctx, below(d.collection, name)); err != nil {
-		resp.Diagnostics.AddError(fmt.Sprintf("Cannot delete %s %q", d.kind, name), err.Error())
+	failed := fmt.Sprintf("Cannot delete %s %q", d.kind, name)
+	err := d.engine.remove(ctx, below(d.collection, name))
+	var refused *refusalError
+	switch {
+	case errors.Is(err, errNoMount):
+		warnOfNoMount(&resp.Diagnostics, fmt.Sprintf("%s %q", d.kind, name), err)
+	case errors.As(err, &refused) && strings.Contains(refused.message, " is used by "):
+		resp.Diagnostics.AddError(failed, fmt.Sprintf("%v. Terraform deletes what is configured no more before it changes what refers to it. Give every "+
+			"vaultjit_approver_group and vaultjit_policy `lifecycle { create_before_destroy = true }` and apply that; from then on it goes the other way "+
+			"round. Or, once, apply in two steps: take the reference away first, and then the %s.", err, d.kind))
+	case err != nil:
+		resp.Diagnostics.AddError(failed, err.Error())
 	}
+}
+
+// warnOfNoMount tells that something is taken to be gone with its mount. A mount that was disabled can so be made again,
+// and one that is misspelt is noticed.
+func warnOfNoMount(diags *diag.Diagnostics, what string, err error) {
+	diags.AddWarning(fmt.Sprintf("The %s is taken to be gone", what), fmt.Sprintf("%v. If the provider's mount is wrong, it is still there: set it right "+
+		"and do not apply this.", err))
 }
 
 // warn passes on what the engine warns of.

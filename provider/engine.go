@@ -113,7 +113,7 @@ func (e *engine) writeTo(ctx context.Context, path string, data map[string]any) 
 	})
 }
 
-// remove deletes.
+// remove is content if there is nothing to delete.
 func (e *engine) remove(ctx context.Context, path string) error {
 	_, err := e.asking(ctx, func() (*api.Secret, error) {
 		_, err := e.writing.Logical().DeleteWithContext(ctx, e.mount+"/"+path)
@@ -122,7 +122,10 @@ func (e *engine) remove(ctx context.Context, path string) error {
 		}
 		return nil, nil
 	})
-	return gone(err)
+	if errors.Is(err, errAbsent) {
+		return nil
+	}
+	return err
 }
 
 // gone forgives the absence of what was to go.

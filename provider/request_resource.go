@@ -66,9 +66,10 @@ func (r *requestResource) Schema(_ context.Context, _ resource.SchemaRequest, re
 				Validators:    []validator.String{stringvalidator.LengthBetween(1, approval.MaxTextBytes)}},
 			"ttl": schema.StringAttribute{Optional: true, Computed: true, CustomType: durationType{},
 				MarkdownDescription: "For how long, from the claim on: whole seconds, or such as `15m`. Default: the `default_ttl` of the role's policy.",
-				PlanModifiers:       []planmodifier.String{sameDuration{}, stringplanmodifier.UseStateForUnknown(), stringplanmodifier.RequiresReplace()}},
-			"parameters": schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "The role's parameters.",
-				PlanModifiers: []planmodifier.Map{mapplanmodifier.RequiresReplace()}},
+				PlanModifiers:       []planmodifier.String{sameDuration{}, keptWindow{}, stringplanmodifier.RequiresReplace()}},
+			"parameters": schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "The role's parameters. One that is null is not given. " +
+				"An imported request also has the role's defaults, which the configuration need not have.",
+				PlanModifiers: []planmodifier.Map{importedParameters{}, mapplanmodifier.RequiresReplace()}},
 			"keepers": schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "Any values; when one changes, a new request is " +
 				"made. A request is granted once, so whatever runs again needs new keepers.",
 				PlanModifiers: []planmodifier.Map{mapplanmodifier.RequiresReplaceIf(replacedByKeepers,
@@ -85,8 +86,52 @@ func (r *requestResource) Schema(_ context.Context, _ resource.SchemaRequest, re
 	}
 }
 
-// importedKey marks a request that was imported and has not been given keepers yet.
-const importedKey = "imported"
+const (
+	// importedKey marks a request that was imported: "true" until it is given keepers.
+	importedKey = "imported"
+	// windowKey marks a request whose ttl was configured when it was made.
+	windowKey = "ttl"
+)
+
+// keptWindow keeps the window that the policy gave, and asks for another one when the ttl is configured no more.
+type keptWindow struct{}
+
+func (keptWindow) Description(context.Context) string               { return "A ttl that is removed is a change." }
+func (k keptWindow) MarkdownDescription(ctx context.Context) string { return k.Description(ctx) }
+
+func (keptWindow) PlanModifyString(ctx context.Context, req planmodifier.StringRequest, resp *planmodifier.StringResponse) {
+	configured, diags := req.Private.GetKey(ctx, windowKey)
+	resp.Diagnostics.Append(diags...)
+	if req.ConfigValue.IsNull() && !req.StateValue.IsNull() && configured == nil {
+		resp.PlanValue = req.StateValue
+	}
+}
+
+// importedParameters keeps what an imported request has, which is what was asked and the role's defaults, when the
+// configuration has part of it.
+type importedParameters struct{}
+
+func (importedParameters) Description(context.Context) string {
+	return "An imported request also has the role's defaults."
+}
+func (i importedParameters) MarkdownDescription(ctx context.Context) string {
+	return i.Description(ctx)
+}
+
+func (importedParameters) PlanModifyMap(ctx context.Context, req planmodifier.MapRequest, resp *planmodifier.MapResponse) {
+	imported, diags := req.Private.GetKey(ctx, importedKey)
+	resp.Diagnostics.Append(diags...)
+	if imported == nil || req.PlanValue.IsUnknown() {
+		return
+	}
+	has := req.StateValue.Elements()
+	for name, value := range req.PlanValue.Elements() {
+		if value.IsUnknown() || (!value.IsNull() && !value.Equal(has[name])) {
+			return
+		}
+	}
+	resp.PlanValue = req.StateValue
+}
 
 func replacedByKeepers(ctx context.Context, req planmodifier.MapRequest, resp *mapplanmodifier.RequiresReplaceIfFuncResponse) {
 	imported, diags := req.Private.GetKey(ctx, importedKey)
@@ -120,6 +165,9 @@ func (r *requestResource) Create(ctx context.Context, req resource.CreateRequest
 		return
 	}
 	r.engine.nowMade(a.ID)
+	if window := m.TTL.or(0); window > 0 {
+		resp.Diagnostics.Append(resp.Private.SetKey(ctx, windowKey, []byte("true"))...)
+	}
 	m.fill(a)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &m)...)
 }
@@ -127,7 +175,7 @@ func (r *requestResource) Create(ctx context.Context, req resource.CreateRequest
 func stringsIn(m types.Map) map[string]string {
 	values := map[string]string{}
 	for name, element := range m.Elements() {
-		if value, ok := element.(types.String); ok {
+		if value, ok := element.(types.String); ok && !value.IsNull() { // null is what is not given
 			values[name] = value.ValueString()
 		}
 	}
@@ -155,12 +203,14 @@ func (r *requestResource) Read(ctx context.Context, req resource.ReadRequest, re
 		return
 	}
 	a, err := r.engine.request(ctx, m.ID.ValueString())
-	if errors.Is(err, errAbsent) || errors.Is(err, errNoMount) {
+	if errors.Is(err, errAbsent) {
+		resp.Diagnostics.AddWarning("A request is taken to be gone", err.Error()+". It was kept no longer, or it is another login's, and then it may still be "+
+			"open and its grant alive.")
 		resp.State.RemoveResource(ctx)
 		return
 	}
 	if err != nil {
-		resp.Diagnostics.AddError("Cannot read request "+m.ID.ValueString(), err.Error())
+		resp.Diagnostics.AddError("Cannot read request "+m.ID.ValueString(), withoutMount(err))
 		return
 	}
 	if m.Role.IsNull() && len(a.Parameters) > 0 { // imported
@@ -188,9 +238,20 @@ func (r *requestResource) Delete(ctx context.Context, req resource.DeleteRequest
 	for _, warning := range warnings {
 		resp.Diagnostics.AddWarning("The end of the grant is not confirmed", warning)
 	}
-	if gone(err) != nil {
-		resp.Diagnostics.AddError("Cannot end request "+id.ValueString(), err.Error())
+	switch {
+	case errors.Is(err, errAbsent):
+		resp.Diagnostics.AddWarning("There is no request to end", err.Error()+". If it is another login's, it may still be open and its grant alive.")
+	case err != nil:
+		resp.Diagnostics.AddError("Cannot end request "+id.ValueString(), withoutMount(err))
 	}
+}
+
+// withoutMount says what to do if the mount is gone. A grant might be alive behind a mount that is misspelt.
+func withoutMount(err error) string {
+	if !errors.Is(err, errNoMount) {
+		return err.Error()
+	}
+	return fmt.Sprintf("%v. If the mount was disabled, the request and its grant went with it: forget it with `terraform state rm`.", err)
 }
 
 // ImportState imports by the request's id.

@@ -38,7 +38,7 @@ func TestRequestIsMadeOnceAndCancelledWhenDestroyed(t *testing.T) {
 	full := "  ttl = \"15m\"\n  parameters = { host = \"db\" }\n"
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
-		CheckDestroy:             resource.ComposeTestCheckFunc(p.counts("open", 0), p.counts("cancelled", 5)),
+		CheckDestroy:             resource.ComposeTestCheckFunc(p.counts("open", 0), p.counts("cancelled", 6)),
 		Steps: []resource.TestStep{
 			{Config: p.requestHCL(""), ConfigPlanChecks: emptyAfter, Check: resource.ComposeTestCheckFunc(p.counts("pending", 1),
 				// The policy's default window.
@@ -49,16 +49,23 @@ func TestRequestIsMadeOnceAndCancelledWhenDestroyed(t *testing.T) {
 			{Config: p.requestHCL(full), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
 			{Config: p.requestHCL(full + "  keepers = { run = \"1\" }\n"), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
 			{Config: p.requestHCL(full + "  keepers = { run = \"2\" }\n"), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
-			{Config: p.requestHCL("  parameters = { host = \"web\" }\n"), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
-			// The engine shows parameters with the role's defaults.
-			{ResourceName: "vaultjit_request.r", ImportState: true, ImportStateVerify: true, ImportStateVerifyIgnore: []string{"parameters"}},
+			// A ttl that is removed is a change like any other. What is null is not given.
+			{Config: p.requestHCL("  parameters = { host = \"db\", team = null }\n  keepers = { run = \"2\" }\n"), ConfigPlanChecks: replaced,
+				Check: resource.ComposeTestCheckFunc(p.counts("pending", 1), resource.TestCheckResourceAttr("vaultjit_request.r", "ttl", "1h"))},
+			{Config: p.requestHCL("  parameters = { host = \"web\", team = \"ops\" }\n"), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
+			{ResourceName: "vaultjit_request.r", ImportState: true, ImportStateVerify: true},
 		},
 	})
 }
 
 func TestRequestImportedTakesOverItsKeepers(t *testing.T) {
 	p := newPipeline(t)
-	made, err := p.alice.Write(t.Context(), p.mount.Path+"/request", map[string]any{"role": "otp", "reason": "INC-1"})
+	p.set("roles/otp", map[string]any{"parameters": map[string]any{
+		"host": map[string]any{"pattern": "[a-z]+"}, "team": map[string]any{"pattern": "[a-z]+", "default": "ops"},
+	}})
+	// The engine shows parameters with the role's defaults, and the configuration need not have these.
+	host := "  parameters = { host = \"db\" }\n"
+	made, err := p.alice.Write(t.Context(), p.mount.Path+"/request", map[string]any{"role": "otp", "reason": "INC-1", "parameters": map[string]any{"host": "db"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,9 +73,9 @@ func TestRequestImportedTakesOverItsKeepers(t *testing.T) {
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
 		Steps: []resource.TestStep{
-			{Config: p.requestHCL("  keepers = { run = \"1\" }\n") + block, ConfigPlanChecks: emptyAfter,
+			{Config: p.requestHCL(host+"  keepers = { run = \"1\" }\n") + block, ConfigPlanChecks: emptyAfter,
 				Check: resource.ComposeTestCheckFunc(p.counts("all", 1), resource.TestCheckResourceAttr("vaultjit_request.r", "id", made.Data["id"].(string)))},
-			{Config: p.requestHCL("  keepers = { run = \"2\" }\n"), Check: p.counts("all", 2)},
+			{Config: p.requestHCL(host + "  keepers = { run = \"2\" }\n"), Check: p.counts("all", 2)},
 		},
 	})
 }

@@ -55,7 +55,7 @@ func roleSchema() schema.Schema {
 		MarkdownDescription: "A role: something one can ask for. It names a Vault path that makes a credential, the policies that a grant may use " +
 			"for it, and the approval policy that guards it.\n\n`path` and the strings in `data` are templates: they know `{{.Parameters.NAME}}`, " +
 			"`{{.TTL}}` (seconds), `{{.Requester.EntityID}}`, `{{.Requester.Name}}`, `{{.Requester.Metadata.KEY}}` and " +
-			"`{{.Requester.Alias.MOUNT_ACCESSOR}}`. If what a role gives, or its policy, changes, requests that are not claimed yet have to be made again.",
+			"`{{.Requester.Alias.MOUNT_ACCESSOR}}`. If what a role gives, or which policy it names, changes, requests that are not claimed yet have to be made again.",
 		Attributes: map[string]schema.Attribute{
 			"name":       nameAttribute(roleKind),
 			"policy":     schema.StringAttribute{Required: true, MarkdownDescription: "Name of the approval policy that guards the role."},

@@ -30,7 +30,7 @@ var providers = sync.OnceValues(func() (terraformtest.Mirror, error) {
 	if err != nil {
 		return terraformtest.Mirror{}, err
 	}
-	official := terraformtest.Provider{Source: "hashicorp/vault", Version: "5.0.0", Package: "./provider/terraformtest/standin"}
+	official := terraformtest.Provider{Source: "hashicorp/vault", Version: "5.7.0", Package: "./provider/terraformtest/standin"}
 	if binary := os.Getenv("TERRAFORM_PROVIDER_VAULT"); binary != "" {
 		official.Package, official.Binary = "", binary
 	}

@@ -21,6 +21,10 @@ resource "vaultjit_approver_group" "dba" {
   name               = "dba"
   identity_group_ids = [vault_identity_group.dba.id]
   description        = "Who runs the databases"
+
+  lifecycle {
+    create_before_destroy = true # the policy names it
+  }
 }
 
 resource "vaultjit_policy" "production" {
@@ -34,6 +38,10 @@ resource "vaultjit_policy" "production" {
   description = "Two of the database team, for an hour at most"
 
   depends_on = [vaultjit_config.engine] # which looks up who is in the groups
+
+  lifecycle {
+    create_before_destroy = true # the role names it
+  }
 }
 
 resource "vaultjit_role" "database" {
