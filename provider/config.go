@@ -76,7 +76,10 @@ func (r *configResource) Schema(_ context.Context, _ resource.SchemaRequest, res
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "How the engine reaches Vault and who it is there, and its limits. There is one per mount. Writing it logs in and " +
 			"warns of every capability that the engine's identity lacks.\n\nSecrets are write-only: they reach the engine and never the plan or the " +
-			"state. A secret is sent when its `_wo_version` changes, and when where or how the engine connects changes.",
+			"state. A secret is sent when its `_wo_version` changes. When where or how the engine connects changes (`address`, `namespace`, `ca_cert`, " +
+			"`tls_server_name`, `client_cert`, `auth_mount` or `role_id`), the engine asks for its secret again, and all are sent: then `secret_id_wo` has " +
+			"to be one that works, so after `rotate_root` a new one.\n\n`terraform plan -generate-config-out` cannot know the secrets: what it writes for this resource needs " +
+			"`secret_id_wo` or `token_wo`, and `client_key_wo` if there is a `client_cert`, before it can be planned.",
 		Attributes: map[string]schema.Attribute{
 			"address":               schema.StringAttribute{Required: true, MarkdownDescription: "URL of this Vault as the plugin reaches it, for example `https://127.0.0.1:8200`."},
 			"namespace":             textAttribute("Vault namespace the engine works in."),
@@ -136,6 +139,13 @@ func (c *config) connection() issuer.Connection {
 		ClientCert: text(c.ClientCert), ClientKey: text(c.ClientKeyWO), AuthMount: textOr(c.AuthMount, "approle"),
 		RoleID: text(c.RoleID), SecretID: text(c.SecretIDWO), Token: text(c.TokenWO), TokenRole: text(c.TokenRole),
 	}
+	// What is not known yet may turn out to be null, beside the other way to log in.
+	if !c.TokenWO.IsNull() && !c.TokenWO.IsUnknown() && c.RoleID.IsUnknown() {
+		v.RoleID = ""
+	}
+	if c.TokenWO.IsUnknown() && v.RoleID != "" {
+		v.Token = ""
+	}
 	if v.Token == "" && v.SecretID == "" {
 		v.SecretID = "kept"
 		if v.RoleID == "" {
@@ -179,6 +189,9 @@ func (r *configResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 		resp.Diagnostics.AddAttributeError(path.Root("secret_id_wo"), "The engine needs an identity",
 			"Give role_id, secret_id_wo and secret_id_wo_version of the engine's own AppRole, or token_wo and token_wo_version.")
 	}
+	if c.ClientCert.ValueString() != "" && c.ClientKeyWO.IsNull() {
+		resp.Diagnostics.AddAttributeError(path.Root("client_cert"), "The certificate is of no use without its key", "Give client_key_wo and client_key_wo_version.")
+	}
 }
 
 func (r *configResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
@@ -187,8 +200,9 @@ func (r *configResource) Create(ctx context.Context, req resource.CreateRequest,
 	if resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...); resp.Diagnostics.HasError() {
 		return
 	}
-	if r.put(ctx, &resp.Diagnostics, plan, given.secrets()) {
-		r.rotate(ctx, &resp.Diagnostics, given)
+	secrets := given.secrets()
+	if r.put(ctx, &resp.Diagnostics, plan, secrets) {
+		r.rotate(ctx, &resp.Diagnostics, given, secrets)
 		resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	}
 }
@@ -200,14 +214,12 @@ func (r *configResource) Update(ctx context.Context, req resource.UpdateRequest,
 	if resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...); resp.Diagnostics.HasError() {
 		return
 	}
-	var secrets map[string]any
-	if plan.needsSecrets(state) {
-		secrets = given.secrets()
+	secrets := given.secrets()
+	if !plan.connectsElsewhere(state) {
+		plan.keepUnchanged(secrets, state)
 	}
 	if r.put(ctx, &resp.Diagnostics, plan, secrets) {
-		if secrets != nil {
-			r.rotate(ctx, &resp.Diagnostics, given)
-		}
+		r.rotate(ctx, &resp.Diagnostics, given, secrets)
 		resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	}
 }
@@ -223,14 +235,24 @@ func (c *config) secrets() map[string]any {
 	return all
 }
 
-// needsSecrets reports whether the engine has to be given its secrets again: because they changed, or because it asks
-// for them before it connects elsewhere.
-func (c *config) needsSecrets(before config) bool {
+// connectsElsewhere reports whether the engine asks for its secrets again: it sends them to no other place, and in no
+// other way, than they were given for.
+func (c *config) connectsElsewhere(before config) bool {
 	mine, its := c.connection(), before.connection()
 	mine.TokenRole, its.TokenRole = "", ""
-	return mine != its || !c.ClientKeyWOVersion.Equal(before.ClientKeyWOVersion) ||
-		!c.SecretIDWOVersion.Equal(before.SecretIDWOVersion) || !c.TokenWOVersion.Equal(before.TokenWOVersion) ||
-		!c.ClientCert.Equal(before.ClientCert)
+	return mine != its || !c.ClientCert.Equal(before.ClientCert)
+}
+
+// keepUnchanged takes the secrets away that have the version they had: the engine may have replaced them since.
+func (c *config) keepUnchanged(secrets map[string]any, before config) {
+	for field, versions := range map[string][2]types.Int64{
+		"client_key": {c.ClientKeyWOVersion, before.ClientKeyWOVersion}, "secret_id": {c.SecretIDWOVersion, before.SecretIDWOVersion},
+		"token": {c.TokenWOVersion, before.TokenWOVersion},
+	} {
+		if versions[0].Equal(versions[1]) {
+			delete(secrets, field)
+		}
+	}
 }
 
 func (r *configResource) put(ctx context.Context, diags *diag.Diagnostics, c config, secrets map[string]any) bool {
@@ -257,8 +279,8 @@ func (r *configResource) put(ctx context.Context, diags *diag.Diagnostics, c con
 }
 
 // rotate replaces the secret id that was just given, if that is wanted. The configuration stands without that, too.
-func (r *configResource) rotate(ctx context.Context, diags *diag.Diagnostics, given config) {
-	if given.SecretIDWO.IsNull() || !given.RotateRoot.ValueBool() {
+func (r *configResource) rotate(ctx context.Context, diags *diag.Diagnostics, given config, secrets map[string]any) {
+	if _, sent := secrets["secret_id"]; !sent || !given.RotateRoot.ValueBool() {
 		return
 	}
 	answer, err := r.engine.write(ctx, rotatePath, nil)
@@ -334,7 +356,7 @@ func (r *configResource) ImportState(ctx context.Context, req resource.ImportSta
 	}
 	if err != nil || (req.ID != configPath && !given) {
 		resp.Diagnostics.AddError("Not an import id", fmt.Sprintf("%q is not accepted; it must be %q, or such as %q where the configuration gives "+
-			"another secret_id_wo_version or token_wo_version than 1.", req.ID, configPath, configPath+"/3"))
+			"other versions of its secrets than 1.", req.ID, configPath, configPath+"/3"))
 		return
 	}
 	answer, err := r.engine.read(ctx, configPath)
@@ -350,6 +372,9 @@ func (r *configResource) ImportState(ctx context.Context, req resource.ImportSta
 		held = path.Root("secret_id_wo_version")
 	}
 	resp.Diagnostics.Append(resp.State.SetAttribute(ctx, held, number)...)
+	if certificate, _ := answer["client_cert"].(string); certificate != "" {
+		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root("client_key_wo_version"), number)...)
+	}
 }
 
 func (r *configResource) blame(ctx context.Context, diags *diag.Diagnostics, summary string, err error) {

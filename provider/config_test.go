@@ -1,10 +1,18 @@
 package provider_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
@@ -131,9 +139,61 @@ func TestConfigRotatesASecretThatOthersKnow(t *testing.T) {
 	})
 }
 
+// keyPair is a certificate for a client, and its key, PEM.
+func keyPair(t *testing.T) (certificate, key string) {
+	t.Helper()
+	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "engine"}, NotAfter: time.Now().Add(time.Hour)}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, &pair.PublicKey, pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private}))
+}
+
+func TestConfigSendsNoSecretThatTheEngineReplaced(t *testing.T) {
+	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
+	certificate, key := keyPair(t)
+	config := func(keyVersion int) string {
+		return w.configHCL(w.appRole(w.mount.SecretID, 1), fmt.Sprintf(
+			"  rotate_root = true\n  client_cert = %q\n  client_key_wo = %q\n  client_key_wo_version = %d\n", certificate, key, keyVersion))
+	}
+	resource.Test(t, resource.TestCase{
+		ProtoV6ProviderFactories: factories(),
+		Steps: []resource.TestStep{
+			{Config: config(1), Check: w.loggedIn, ConfigPlanChecks: emptyAfter},
+			{ResourceName: "vaultjit_config.c", ImportState: true, ImportStateId: "config", ImportStateVerify: true,
+				ImportStateVerifyIdentifierAttribute: "address"},
+			// The secret_id that is configured works no more.
+			{Config: config(2), Check: w.loggedIn, ConfigPlanChecks: emptyAfter},
+		},
+	})
+}
+
+func TestConfigThatIsKnownLaterMayTurnOutNull(t *testing.T) {
+	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
+	token, err := w.Root().Auth().Token().CreateOrphanWithContext(t.Context(), tokenRequest(w.mount.EnginePolicy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity := fmt.Sprintf("  role_id = terraform_data.later.output.role_id\n  token_wo = %q\n  token_wo_version = 1\n", token.Auth.ClientToken)
+	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{{
+		Config: w.configHCL(identity, "") + "resource \"terraform_data\" \"later\" {\n  input = { role_id = null }\n}\n", Check: w.loggedIn,
+	}}})
+}
+
 func TestConfigFaultsAreFoundAtPlanTime(t *testing.T) {
 	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
 	good := w.appRole("s", 1)
+	certificate, _ := keyPair(t)
 	for name, fault := range map[string]struct{ config, says string }{
 		"no identity":        {w.configHCL("", ""), `The engine needs an identity`},
 		"no version":         {w.configHCL("  role_id = \"r\"\n  secret_id_wo = \"s\"\n", ""), `secret_id_wo_version`},
@@ -141,6 +201,7 @@ func TestConfigFaultsAreFoundAtPlanTime(t *testing.T) {
 		"no secret id":       {w.configHCL("  secret_id_wo = \"s\"\n  secret_id_wo_version = 1\n", ""), `role_id\s+is\s+empty`},
 		"address":            {w.hcl("resource \"vaultjit_config\" \"c\" {\n  address = \"vault:8200\"\n  token_role = \"r\"\n" + good + "}\n"), `address\s+= "vault:8200"[\s\S]*accepted\s+is\s+a\s+URL`},
 		"certificate":        {w.configHCL(good, "  ca_cert = \"nonsense\"\n"), `ca_cert = "nonsense"[\s\S]*no\s+certificate`},
+		"no key":             {w.configHCL(good, fmt.Sprintf("  client_cert = %q\n", certificate)), `of\s+no\s+use\s+without\s+its\s+key`},
 		"retention":          {w.configHCL(good, "  retention = \"0\"\n"), `whole\s+seconds`},
 		"too few":            {w.configHCL(good, "  max_pending_per_requester = 0\n"), `max_pending_per_requester[\s\S]*at\s+least\s+1`},
 		"token role is path": {w.hcl("resource \"vaultjit_config\" \"c\" {\n  address = \"https://v\"\n  token_role = \"a/b\"\n" + good + "}\n"), `token_role\s+= "a/b"`},

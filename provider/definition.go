@@ -94,7 +94,7 @@ func (d *definition[M, P]) ModifyPlan(ctx context.Context, req resource.ModifyPl
 	if resp.Diagnostics.Append(resp.Plan.Set(ctx, &m)...); resp.Diagnostics.HasError() {
 		return
 	}
-	if d.engine != nil && d.engine.unusable == nil && P(&m).key() != "" {
+	if d.engine != nil && P(&m).key() != "" {
 		d.engine.nowPlanned(d.kind, P(&m).key())
 	}
 	if resp.Plan.Raw.Equal(req.State.Raw) {

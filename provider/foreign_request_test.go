@@ -173,6 +173,10 @@ resource "terraform_data" "use" {
 	if _, err := os.Stat(filepath.Join(w.Dir, "ran")); err == nil {
 		t.Error("what needs the credential ran without")
 	}
+	// Nor does a mount that is known later stand in the way.
+	w.write("main.tf", strings.NewReplacer("alias = \"policies\"\n  mount = ", "alias = \"policies\"\n  mount = terraform_data.later.output\n  #", `"fresh"`, `"other"`).
+		Replace(config("resource \"terraform_data\" \"later\" { input = \"jit\" }\n")))
+	w.does("plan", "-refresh=false", "-no-color")
 	w.write("main.tf", strings.Replace(config(""), "vaultjit_policy.p.name", `"none"`, 1))
 	w.fails([]string{"plan", "-no-color"}, `There is no policy "none"`)
 }

@@ -14,11 +14,17 @@ import (
 // refused at plan time. Terraform plans what a resource refers to before the resource itself.
 func (e *engine) nowPlanned(kind, name string) { e.run.note(e.plannedAs(kind, name)) }
 
-func (e *engine) isPlanned(kind, name string) bool { return e.run.knows(e.plannedAs(kind, name)) }
+// isPlanned also takes the word of a provider block whose mount is not known yet: it may be this one.
+func (e *engine) isPlanned(kind, name string) bool {
+	return e.run.knows(e.plannedAs(kind, name)) || e.run.knows((&engine{}).plannedAs(kind, name))
+}
 
 // plannedAs names a definition among those of all mounts.
 func (e *engine) plannedAs(kind, name string) string {
-	return strings.Join([]string{e.writing.Address(), e.writing.Namespace(), e.mount, kind, name}, "\n")
+	if e.writing == nil {
+		return strings.Join([]string{"planned", kind, name}, "\n")
+	}
+	return strings.Join([]string{"planned", kind, name, e.writing.Address(), e.writing.Namespace(), e.mount}, "\n")
 }
 
 // A reference is to an object of the engine, by its name.

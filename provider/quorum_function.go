@@ -64,13 +64,13 @@ func (f *quorumFunction) Definition(_ context.Context, _ function.DefinitionRequ
 }
 
 type quorumRule struct {
-	Name           string   `tfsdk:"name"`
+	Name           *string  `tfsdk:"name"`
 	ApproverGroups []string `tfsdk:"approver_groups"`
-	Approvals      int64    `tfsdk:"approvals"`
+	Approvals      *int64   `tfsdk:"approvals"`
 }
 
 type quorumApproval struct {
-	Approver       string   `tfsdk:"approver"`
+	Approver       *string  `tfsdk:"approver"`
 	ApproverGroups []string `tfsdk:"approver_groups"`
 }
 
@@ -89,14 +89,18 @@ type quorumVerdict struct {
 }
 
 func (f *quorumFunction) Run(ctx context.Context, req function.RunRequest, resp *function.RunResponse) {
-	var rules []quorumRule
-	var approvals []quorumApproval
+	var rules []*quorumRule
+	var approvals []*quorumApproval
 	if resp.Error = req.Arguments.Get(ctx, &rules, &approvals); resp.Error != nil {
 		return
 	}
 	policy := approval.NewPolicy("quorum")
 	for _, rule := range rules {
-		policy.Rules = append(policy.Rules, approval.Rule{Name: rule.Name, ApproverGroups: rule.ApproverGroups, Approvals: int(rule.Approvals)})
+		if rule == nil || rule.Name == nil || rule.Approvals == nil {
+			resp.Error = function.NewArgumentFuncError(0, "a rule, its name or its approvals is null")
+			return
+		}
+		policy.Rules = append(policy.Rules, approval.Rule{Name: *rule.Name, ApproverGroups: rule.ApproverGroups, Approvals: int(*rule.Approvals)})
 	}
 	if err := policy.Validate(); err != nil {
 		resp.Error = function.NewArgumentFuncError(0, err.Error())
@@ -105,13 +109,14 @@ func (f *quorumFunction) Run(ctx context.Context, req function.RunRequest, resp 
 	roster := approval.Roster{}
 	var decisions []approval.Decision
 	for _, given := range approvals {
-		if given.Approver == "" {
+		if given == nil || given.Approver == nil || *given.Approver == "" {
 			resp.Error = function.NewArgumentFuncError(1, "an approver without a name is nobody")
 			return
 		}
-		person := approval.Person{EntityID: given.Approver, Name: given.Approver}
-		groups := append(slices.Clone(roster[given.Approver].Groups), given.ApproverGroups...)
-		roster[given.Approver] = approval.Standing{Person: person, Exists: true, Groups: groups}
+		name := *given.Approver
+		person := approval.Person{EntityID: name, Name: name}
+		groups := append(slices.Clone(roster[name].Groups), given.ApproverGroups...)
+		roster[name] = approval.Standing{Person: person, Exists: true, Groups: groups}
 		decisions = append(decisions, approval.Decision{Approver: person, Verdict: approval.Approve})
 	}
 	resp.Error = resp.Result.Set(ctx, verdictOf(approval.Evaluate(policy, approval.Person{}, decisions, roster)))

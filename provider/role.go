@@ -2,6 +2,7 @@ package provider
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -115,6 +116,9 @@ func (r *role) validate() error {
 	if given := r.Data.ValueString(); given != "" {
 		if err := json.Unmarshal([]byte(given), &v.Data); err != nil {
 			return fmt.Errorf("data is not a JSON object: %w", err)
+		}
+		if v.Data == nil {
+			return errors.New("data is null, which is not a JSON object")
 		}
 	}
 	if r.Operation.IsUnknown() && len(v.Data) > 0 {

@@ -142,5 +142,8 @@ func TestQuorumFunctionCountsAsTheEngineDoes(t *testing.T) {
 		// One person counts once, however often they approve.
 		{Config: output("[" + person("ann", `"a"`) + "," + person("ann", `"b"`) + "]"), ConfigStateChecks: met(false, 1)},
 		{Config: output("[" + person("", `"a"`) + "]"), ExpectError: regexp.MustCompile(`without\s+a\s+name`)},
+		{Config: output("[null]"), ExpectError: regexp.MustCompile(`without\s+a\s+name`)},
+		{Config: output("[{ approver = \"ann\", approver_groups = null }]"), ConfigStateChecks: met(false, 2)},
+		{Config: required + "output \"q\" {\n  value = provider::vaultjit::quorum([null], [])\n}\n", ExpectError: regexp.MustCompile(`a\s+rule,[\s\S]*is\s+null`)},
 	}})
 }
