@@ -7,7 +7,7 @@ import (
 )
 
 // otp gives the world a role "otp" for SSH one-time passwords under the policy of that name.
-func (w *world) otp(policy string, fields map[string]any) {
+func (w *world) otp(policy string, fields map[string]any) *vaulttest.Upstream {
 	w.t.Helper()
 	upstream, err := w.EnableSSHOTP(w.t.Context(), "ssh-"+w.mount.Path, "otp")
 	must(w.t, err)
@@ -17,6 +17,7 @@ func (w *world) otp(policy string, fields map[string]any) {
 		"policy": policy, "path": upstream.Path, "operation": "write", "data": map[string]any{"ip": "127.0.0.1"},
 		"grant_policies": []string{upstream.Policy},
 	})
+	return upstream
 }
 
 // twin is the same human being at another auth mount, with an entity of its own until both are merged.
