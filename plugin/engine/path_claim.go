@@ -118,22 +118,27 @@ func (c *claiming) run(caller context.Context, start approval.StartClaim, now ti
 	if caller.Err() != nil { // nobody is there to take it
 		return c.fail(ctx, context.Cause(caller), token.Accessor, made.LeaseID)
 	}
-	// The grant token has lived since it was made, and everything ends with it.
-	answered, expiresAt := c.b.now().UTC().Round(0), began.Add(order.Window)
-	if upstream := answered.Add(made.Lasts); upstream.Before(expiresAt) {
-		expiresAt = upstream
-	}
-	if wholeSeconds(expiresAt.Sub(answered)) == 0 {
+	answered := c.b.now().UTC().Round(0)
+	grant := approval.Grant{ClaimedAt: began, ExpiresAt: windowEnd(began, order.Window, answered, made.Lasts), Accessor: token.Accessor, LeaseID: made.LeaseID}
+	if wholeSeconds(grant.ExpiresAt.Sub(answered)) == 0 {
 		return c.giveUp(ctx, fmt.Errorf("%s took until the window of %s was over", order.Grant.Path, order.Window), token.Accessor, made.LeaseID)
 	}
-	grant := approval.Grant{ClaimedAt: began, ExpiresAt: expiresAt, Accessor: token.Accessor, LeaseID: made.LeaseID}
 	if err := c.apply(ctx, approval.Succeed{Grant: grant}, answered); err != nil {
 		return c.fail(ctx, err, token.Accessor, made.LeaseID)
 	}
-	if took := answered.Sub(began).Round(time.Second); took > 0 {
+	if took := wholeSeconds(answered.Sub(began)); took > 0 {
 		made.Notes = append(made.Notes, fmt.Sprintf("making this took %s, which are part of its window", took))
 	}
 	return c.b.leased(c.request, made, answered), nil
+}
+
+// windowEnd is when a grant ends: with its grant token, which lives from its making on, or with upstream if that ends earlier.
+func windowEnd(tokenMade time.Time, window time.Duration, answered time.Time, upstreamLasts time.Duration) time.Time {
+	end := tokenMade.Add(window)
+	if upstream := answered.Add(upstreamLasts); upstream.Before(end) {
+		return upstream
+	}
+	return end
 }
 
 // clear revokes what an earlier attempt left behind.

@@ -139,25 +139,33 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 			}
 			next.RetiredSecretIDs = nil
 		}
-		if current == nil || current.Address == next.Address && current.Namespace == next.Namespace {
-			return withWarnings(warnings), b.putConfig(ctx, req.Storage, next, made)
+		var problem error
+		if current == nil || (current.Address == next.Address && current.Namespace == next.Namespace) {
+			err = b.putConfig(ctx, req.Storage, next, made)
+		} else {
+			problem, err = b.moveConfig(ctx, req.Storage, next, made)
 		}
-		known, problem, err := b.knowsGrants(ctx, req.Storage, made)
-		if problem != nil || err != nil {
-			return answer(problem, err)
-		}
-		problem, err = b.whileNothingIsClaimed(func() (problem, fault error) {
-			if !known {
-				if problem, fault = b.nothingHeld(ctx, req.Storage); problem != nil || fault != nil {
-					return problem, fault
-				}
-			}
-			return nil, b.putConfig(ctx, req.Storage, next, made)
-		})
 		if problem != nil || err != nil {
 			return answer(problem, err)
 		}
 		return withWarnings(warnings), nil
+	})
+}
+
+// moveConfig stores a configuration that leads to another address or namespace, unless that is another Vault while this
+// one may hold something that only it can end.
+func (b *backend) moveConfig(ctx context.Context, s logical.Storage, next Config, described *issuer.Issuer) (problem, fault error) {
+	sameVault, problem, fault := b.knowsGrants(ctx, s, described)
+	if problem != nil || fault != nil {
+		return problem, fault
+	}
+	return b.whileNothingIsClaimed(func() (problem, fault error) {
+		if !sameVault {
+			if problem, fault = b.nothingHeld(ctx, s); problem != nil || fault != nil {
+				return problem, fault
+			}
+		}
+		return nil, b.putConfig(ctx, s, next, described)
 	})
 }
 
