@@ -78,8 +78,8 @@ func (c *credentials) Schema(ctx context.Context, _ ephemeral.SchemaRequest, res
 			"What this run did not make, it leaves as it is. A request of an earlier run, or of somebody who asked beside Terraform, is claimed if it is approved, " +
 			"and a grant that this run claimed is revoked; but such a request is neither waited for nor cancelled, and a grant that somebody else claimed " +
 			"is not touched. If it is over, `data` is null and a warning tells its verdict, so that a plan or a destroy can go on. Take what is needed as " +
-			"`data.NAME`, which fails where `data` is null; whatever takes `data_json` needs a `postcondition` that `data` is not null, or it might run without a " +
-			"credential.\n\n" +
+			"`data.NAME`, or all of it as `trimspace(ephemeral.vaultjit_credentials.NAME.data_json)`: both fail where there is no credential, while a null " +
+			"`data_json` would be, for instance, an environment variable that is not set. A `postcondition` fails too, but every plan and destroy with it.\n\n" +
 			"**A plan claims an approved request whose id is known**, revokes the grant when the plan is done, and the apply then finds the request over. The guide on " +
 			"pipelines shows how a request that was approved before is kept for the apply.\n\n" +
 			"A provider block that takes its credential from here is configured for every plan, refresh and destroy too, when there may be none. " +

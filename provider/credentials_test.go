@@ -306,6 +306,9 @@ func TestCredentialsOfAnEarlierRunsRequestAreNotGivenAgain(t *testing.T) {
 	<-decided
 	w.says(w.does("plan", "-no-color"), "No changes", "a request is granted once", "(revoked)", "new keepers")
 	w.fails([]string{"apply", "-auto-approve", "-no-color", "-replace=terraform_data.use"}, "a request is granted once", "null")
+	w.write("main.tf", strings.NewReplacer("plantimestamp()", `"once"`, "ephemeral.vaultjit_credentials.deploy.data.key",
+		"trimspace(ephemeral.vaultjit_credentials.deploy.data_json)").Replace(p.config("true", "1m")))
+	w.fails([]string{"apply", "-auto-approve", "-no-color", "-replace=terraform_data.use"}, "a request is granted once", "must not be null")
 	p.nothingLeft()
 	w.does("destroy", "-auto-approve", "-no-color")
 }

@@ -201,7 +201,7 @@ func (e *engine) outlast(ctx context.Context, window time.Duration) (warning str
 	s, token := current()
 	reach := s.reach(ctx, window)
 	// A new token lives longer by as much as this one is old.
-	if reach < window && reach+time.Since(s.began) >= window && e.logInAgain(ctx, token) == nil {
+	if reach < window && (reach <= 0 || reach+time.Since(s.began) >= window) && e.logInAgain(ctx, token) == nil {
 		s, _ = current()
 		reach = s.reach(ctx, window)
 	}

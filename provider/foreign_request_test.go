@@ -74,12 +74,14 @@ func TestPreApprovedExampleUsesARequestOfSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := example(t, found(t), "pre-approved", "VAULT_ADDR="+p.Address(), "VAULT_TOKEN="+p.alice.Client.Token(),
-		"TF_VAR_request_id="+id, "TF_VAR_mount="+p.mount.Path, "TF_VAR_command=test -n \"$PASSWORD\"")
-	w.does("plan", "-no-color")
+		"TF_VAR_request_id="+id, "TF_VAR_mount="+p.mount.Path, "TF_VAR_command=test -n \"$OTP\"")
+	w.does("plan", "-out=plan", "-no-color")
 	p.is(id, approval.Approved)
-	w.does("apply", "-auto-approve", "-no-color")
+	w.does("apply", "-no-color", "plan")
 	p.is(id, approval.Ended)
 	p.nothingLeft()
+	// In the end there is no credential, and none is needed.
+	w.does("destroy", "-auto-approve", "-no-color")
 }
 
 func TestCredentialsOfOneRequestShareOneClaim(t *testing.T) {

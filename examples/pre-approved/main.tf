@@ -45,6 +45,6 @@ resource "terraform_data" "deploy" {
 
   provisioner "local-exec" {
     command     = var.command
-    environment = { PASSWORD = ephemeral.vaultjit_credentials.deploy.data.key }
+    environment = { OTP = ephemeral.vaultjit_credentials.deploy.data.key }
   }
 }
