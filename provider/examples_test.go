@@ -264,6 +264,13 @@ func TestSetupExampleStandsUpAMountFromNothing(t *testing.T) {
 		if _, err := people["alice"].Write(ctx, "jit/revoke", id); err != nil {
 			t.Fatal(err)
 		}
+		// A mount that somebody disabled is made again with all that was in it.
+		if err := cluster.Root().Sys().UnmountWithContext(ctx, "jit"); err != nil {
+			t.Fatal(err)
+		}
+		w.does("state", "rm", "vault_mount.jit") // as a refresh by the official provider finds
+		w.says(w.does("apply", "-auto-approve", "-no-color"), `approver group "dba" is taken to be gone`, "5 added")
+		w.hasNothingToDo()
 		w.does("destroy", "-auto-approve", "-no-color")
 		if mount, err := cluster.Root().Logical().ReadWithContext(ctx, "sys/mounts/jit"); err == nil && mount != nil {
 			t.Error("the mount is still there")
