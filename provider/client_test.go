@@ -2,11 +2,13 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -127,5 +129,40 @@ func TestALoginIsMadeAgainOnlyWhenItsTokenIsForgotten(t *testing.T) {
 	}
 	if f.logins != 2 {
 		t.Errorf("it logged in %d times, want 2", f.logins)
+	}
+}
+
+func TestATokenIsOnlyEverRenewedForLonger(t *testing.T) {
+	left, increments := 3600, []any{}
+	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, req *http.Request) {
+		switch {
+		case strings.HasSuffix(req.URL.Path, "/login"):
+			fmt.Fprint(out, `{"auth": {"client_token": "t", "lease_duration": 3600}}`)
+		case strings.HasSuffix(req.URL.Path, "/lookup-self"):
+			fmt.Fprintf(out, `{"data": {"ttl": %d, "expire_time": "later", "explicit_max_ttl": 0}}`, left)
+		case strings.HasSuffix(req.URL.Path, "/renew-self"):
+			var asked map[string]any
+			if err := json.NewDecoder(req.Body).Decode(&asked); err != nil {
+				t.Error(err)
+			}
+			increments = append(increments, asked["increment"])
+			left = 2 * 3600
+			fmt.Fprintf(out, `{"auth": {"client_token": "t", "lease_duration": %d}}`, left)
+		default:
+			fmt.Fprint(out, `{"data": {"plugin_version": "v0.1.0"}}`)
+		}
+	}))
+	defer server.Close()
+	e := connection{AppRole: appRole(types.StringValue("r"))}.engineAt(t, server.URL)
+	defer e.sessions.end(context.Background())
+	for _, grant := range []struct {
+		window  time.Duration
+		renewed int
+		warns   bool
+	}{{5 * time.Minute, 0, false}, {90 * time.Minute, 1, false}, {5 * time.Minute, 1, false}, {3 * time.Hour, 2, true}} {
+		warning := e.outlast(t.Context(), grant.window)
+		if len(increments) != grant.renewed || (warning != "") != grant.warns {
+			t.Errorf("a window of %s: renewed by %v, warning %q", grant.window, increments, warning)
+		}
 	}
 }

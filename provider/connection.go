@@ -39,7 +39,7 @@ type connection struct {
 
 // loginEnds is what becomes of the token of a login.
 const loginEnds = "Its token is renewed while Terraform runs, replaced by another login when it has ended, and revoked at the end. A grant ends with the " +
-	"token that claimed it, so the login's role needs a `token_max_ttl` of the window or more (a `token_ttl` of that for tokens that cannot be renewed); " +
+	"token that claimed it, so the login's role needs a `token_max_ttl` of more than the window (a `token_ttl` of that for tokens that cannot be renewed); " +
 	"the claim warns if it is less."
 
 func (p *vaultjit) Schema(_ context.Context, _ provider.SchemaRequest, resp *provider.SchemaResponse) {

@@ -209,7 +209,7 @@ func (e *engine) outlast(ctx context.Context, window time.Duration) (warning str
 		return ""
 	}
 	return fmt.Sprintf("The grant ends with the login that claims it: in %s, although its window is %s. Have the login's role give tokens with a "+
-		"token_max_ttl of %[2]s or more, or a token_ttl of that where they cannot be renewed.", reach.Round(time.Second), window)
+		"token_max_ttl of more than %[2]s, or a token_ttl of that where they cannot be renewed.", reach.Round(time.Second), window)
 }
 
 func (e *engine) check(ctx context.Context) error {

@@ -78,7 +78,7 @@ func TestALoginThatCannotOutliveItsGrantIsMadeAgainAndWarnedOf(t *testing.T) {
 	p := newPipeline(t)
 	w, policy := p.ci(t, "5s", "5s", "true")
 	decided := p.approvedAfter(6 * time.Second)
-	w.says(w.does("apply", "-auto-approve", "-no-color"), "The grant ends with the login that claims it", "token_max_ttl of 5m0s or more")
+	w.says(w.does("apply", "-auto-approve", "-no-color"), "The grant ends with the login that claims it", "token_max_ttl of more than 5m0s")
 	<-decided
 	p.nothingLeft()
 	p.loginsEnd(policy)
