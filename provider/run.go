@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"log"
 	"os"
 	"path/filepath"
@@ -25,9 +24,14 @@ type run struct {
 // runFilesKept is how long the file of a run outlives its last line.
 const runFilesKept = 24 * time.Hour
 
-// sharedRun is the run of the Terraform that started this process. Old runs' files are removed.
-func sharedRun(dir string, terraform int) *run {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// sharedRun is the run of the Terraform that started this process, with its file in a folder that is nobody else's. Old
+// runs' files are removed.
+func sharedRun(folder func() (string, error), terraform int) *run {
+	dir, err := folder()
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
 		log.Printf("[WARN] provider blocks of one run know nothing of each other: %v", err)
 		return &run{}
 	}
@@ -40,9 +44,11 @@ func sharedRun(dir string, terraform int) *run {
 	return &run{file: filepath.Join(dir, strconv.Itoa(terraform))}
 }
 
-// runFiles is the folder for the files of this user's runs.
-func runFiles() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("terraform-provider-vaultjit-%d", os.Getuid()))
+// runFiles is the folder for the files of this user's runs. What they say is believed, so it is not in a folder that
+// everybody may write to.
+func runFiles() (string, error) {
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "terraform-provider-vaultjit"), err
 }
 
 func digestLine(fact string) []byte {

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,7 +10,8 @@ import (
 
 func TestProcessesOfOneRunKnowWhatTheOthersDid(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "runs")
-	one, alias, other := sharedRun(dir, 1), sharedRun(dir, 1), sharedRun(dir, 2)
+	runs := func() (string, error) { return dir, nil }
+	one, alias, other := sharedRun(runs, 1), sharedRun(runs, 1), sharedRun(runs, 2)
 	one.note("request a")
 	if !one.knows("request a") || !alias.knows("request a") || alias.knows("request b") {
 		t.Error("the processes of one run do not know the same")
@@ -26,7 +28,7 @@ func TestProcessesOfOneRunKnowWhatTheOthersDid(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(dir, "1"), old, old); err != nil {
 		t.Fatal(err)
 	}
-	if sharedRun(dir, 1).knows("request a") {
+	if sharedRun(runs, 1).knows("request a") {
 		t.Error("a run of days ago is taken for this one")
 	}
 }
@@ -36,9 +38,14 @@ func TestARunWithoutAFileKnowsWhatItDid(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := sharedRun(file, 1)
-	r.note("request a")
-	if !r.knows("request a") || r.knows("request b") {
-		t.Error("it does not")
+	for name, folder := range map[string]func() (string, error){
+		"no folder":            func() (string, error) { return file, nil },
+		"no place for folders": func() (string, error) { return "", errors.New("$HOME is not defined") },
+	} {
+		r := sharedRun(folder, 1)
+		r.note("request a")
+		if !r.knows("request a") || r.knows("request b") {
+			t.Errorf("%s: it does not", name)
+		}
 	}
 }

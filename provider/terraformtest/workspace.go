@@ -31,7 +31,7 @@ func New(dir string, cli CLI, mirror Mirror) (*Workspace, error) {
 	if err := os.WriteFile(config, []byte(mirror.config()), 0o600); err != nil {
 		return nil, fmt.Errorf("making a workspace: %w", err)
 	}
-	w.Env = []string{"TF_CLI_CONFIG_FILE=" + config, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1", "TF_INPUT=0"}
+	w.Env = []string{"TF_CLI_CONFIG_FILE=" + config, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1", "TF_INPUT=0", "XDG_CACHE_HOME=" + w.Dir}
 	return w, nil
 }
 

@@ -52,7 +52,7 @@ func newScene(ctx context.Context, each int) (_ *scene, err error) {
 	}
 	providers := []terraformtest.Provider{terraformtest.Vaultjit}
 	if s.official != "" {
-		providers = append(providers, terraformtest.Provider{Source: "hashicorp/vault", Version: "5.0.0", Binary: s.official})
+		providers = append(providers, terraformtest.Provider{Source: "hashicorp/vault", Version: "5.7.0", Binary: s.official})
 	}
 	if s.mirror, err = terraformtest.Build(ctx, filepath.Join(s.dir, "mirror"), providers...); err != nil {
 		return nil, err
