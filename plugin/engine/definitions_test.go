@@ -230,3 +230,34 @@ func TestEveryPathAndFieldHasHelp(t *testing.T) {
 		t.Errorf("the mount has only %d operations", operations)
 	}
 }
+
+// What names nothing is told at once, where the engine may look, and not by a claim that fails or a door that stays shut.
+func TestWhatNamesNothingIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, vaulttest.MountOptions{})
+	must(t, w.Policy(t.Context(), w.mount.EnginePolicy, vaulttest.EnginePolicy(w.mount.TokenRole, w.mount.AppRole)+
+		`path "identity/group/id/*" { capabilities = ["read"] }
+		path "auth/token/roles/`+w.mount.TokenRole+`" { capabilities = ["read"] }`))
+	upstream := w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	groups := []string{w.dba.ID, "database-admins"}
+	for path, c := range map[string]struct {
+		data  map[string]any
+		warns string
+	}{
+		"approver-groups/other": {map[string]any{"identity_group_ids": groups}, `identity_group_ids: Vault knows no identity group with the id "database-admins"`},
+		"config":                {map[string]any{"auditor_group_ids": groups}, `auditor_group_ids: Vault knows no identity group with the id "database-admins"`},
+		"roles/other": {map[string]any{"policy": "one", "path": "a/b", "grant_policies": []string{upstream.Policy, "other"}, "requester_identity_group_ids": groups},
+			`grant_policies: token role "` + w.mount.TokenRole + `" does not allow "other", so every claim will fail until its allowed_policies list it; ` +
+				`requester_identity_group_ids: Vault knows no identity group with the id "database-admins"`},
+	} {
+		answer := w.set(path, c.data)
+		if answer == nil || !strings.HasPrefix(strings.Join(answer.Warnings, "; "), c.warns) {
+			t.Errorf("%s is answered with %v, want a warning: %s", path, answer, c.warns)
+		}
+	}
+	must(t, w.mount.WriteTokenRole(t.Context(), map[string]any{"allowed_policies": []string{}, "allowed_policies_glob": "oth*,ssh-*"}))
+	answer := w.set("roles/other", map[string]any{"requester_identity_group_ids": w.dba.ID})
+	if answer != nil {
+		t.Errorf("what is there is warned of: %q", answer.Warnings)
+	}
+}

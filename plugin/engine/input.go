@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,7 +35,8 @@ func (b *backend) checkInput(req *logical.Request) error {
 	for _, name := range slices.Sorted(maps.Keys(req.Data)) {
 		schema, known := path.Fields[name]
 		if !known {
-			return fmt.Errorf("unknown field %s; accepted here: %s", shown(name), strings.Join(slices.Sorted(maps.Keys(path.Fields)), ", "))
+			accepted := cmp.Or(strings.Join(slices.Sorted(maps.Keys(path.Fields)), ", "), "none")
+			return fmt.Errorf("unknown field %s; accepted here: %s", shown(name), accepted)
 		}
 		value, err := strict(schema.Type, req.Data[name])
 		if err != nil {

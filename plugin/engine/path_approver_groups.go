@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/issuer"
 )
 
 func (b *backend) pathApproverGroups() []*framework.Path {
@@ -91,6 +92,9 @@ func (b *backend) groupWarnings(ctx context.Context, s logical.Storage, group ap
 			warnings = append(warnings, fmt.Sprintf("entity_ids: Vault knows no entity %q", id))
 		}
 	}
+	warnings = append(warnings, b.asked(ctx, s, func(ctx context.Context, vault *issuer.Issuer) []string {
+		return about("identity_group_ids", vault.GroupWarnings(ctx, group.IdentityGroupIDs))
+	})...)
 	names, err := b.store.Policies.List(ctx, s)
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ func (b *backend) pathClaim() []*framework.Path {
 			},
 			HelpSynopsis: "Turn your own approved request into a leased credential.",
 			HelpDescription: `Checks the quorum once more, with the groups and the policy as they are now, and then makes the credential, for this request
-alone. The window starts now. A request is granted once. A claim that fails leaves nothing behind and can be repeated.`,
+alone. The window starts now. A request is granted once. A claim that fails takes back what it made and can be repeated.`,
 		})
 	}
 	return both

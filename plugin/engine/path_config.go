@@ -132,6 +132,7 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 		if err != nil {
 			return refused(fmt.Errorf("nothing was stored: %w", err)), nil
 		}
+		warnings = append(warnings, about("auditor_group_ids", made.GroupWarnings(ctx, next.AuditorGroupIDs))...)
 		if current != nil && connectsElsewhere(current.Connection, next.Connection) {
 			if n := len(next.RetiredSecretIDs); n > 0 {
 				warnings = append(warnings, fmt.Sprintf("%d replaced secret_ids of the former connection are not destroyed, and the new one cannot: "+

@@ -53,6 +53,9 @@ func (b *backend) revoke(ctx context.Context, req *logical.Request, d *framework
 			return nil, err
 		}
 		response := &logical.Response{Data: map[string]any{"id": r.ID, "state": string(r.State(now)), "grant": describeGrant(r, now)}}
+		if r.Grant.LeaseID == "" {
+			response.AddWarning("what the claim gave cannot be taken back: its path gave no lease; only the grant token has ended")
+		}
 		if problem != nil {
 			response.AddWarning(fmt.Sprintf("the end is on record but not confirmed, and the engine tries again every minute: %v", problem))
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/issuer"
 )
 
 func (b *backend) pathRoles() []*framework.Path {
@@ -75,30 +76,39 @@ func orEmpty[V any](m map[string]V) map[string]V {
 
 func (b *backend) writeRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	b.definitions.Lock()
-	defer b.definitions.Unlock()
-	name := field[string](d, "name")
+	role, problem, err := b.storeRole(ctx, req, d, field[string](d, "name"))
+	b.definitions.Unlock()
+	if problem != nil || err != nil {
+		return answer(problem, err)
+	}
+	return withWarnings(b.roleWarnings(ctx, req.Storage, role)), nil
+}
+
+func (b *backend) storeRole(ctx context.Context, req *logical.Request, d *framework.FieldData, name string) (role approval.Role, problem, fault error) {
 	current, err := b.store.Roles.Get(ctx, req.Storage, name)
 	if err != nil {
-		return nil, err
+		return role, nil, err
 	}
-	role, err := mergeRole(name, current, d)
+	role, err = mergeRole(name, current, d)
 	if err == nil {
 		err = role.Validate()
 	}
 	if err != nil {
-		return refused(fmt.Errorf("role %q: %w", name, err)), nil
+		return role, fmt.Errorf("role %q: %w", name, err), nil
 	}
 	policy, err := b.store.Policies.Get(ctx, req.Storage, role.Policy)
 	if err != nil {
-		return nil, err
+		return role, nil, err
 	}
 	if policy == nil {
-		return refused(fmt.Errorf("role %q: there is no policy %q; create it first", name, role.Policy)), nil
+		return role, fmt.Errorf("role %q: there is no policy %q; create it first", name, role.Policy), nil
 	}
 	role.Revision = b.revise(role.Revision, req)
-	if err := b.store.Roles.Put(ctx, req.Storage, name, role); err != nil {
-		return nil, err
-	}
+	return role, nil, b.store.Roles.Put(ctx, req.Storage, name, role)
+}
+
+// roleWarnings tells what is allowed and hardly meant.
+func (b *backend) roleWarnings(ctx context.Context, s logical.Storage, role approval.Role) []string {
 	var warnings []string
 	if role.OpenToAll() {
 		warnings = append(warnings, "the role names no requesters: anyone whose Vault policies reach request may ask for it")
@@ -106,7 +116,29 @@ func (b *backend) writeRole(ctx context.Context, req *logical.Request, d *framew
 	if role.AllowUnleased {
 		warnings = append(warnings, "allow_unleased: what the path gives without a lease cannot be taken back; where upstream takes a duration, pass {{.TTL}}")
 	}
-	return withWarnings(warnings), nil
+	return append(warnings, b.asked(ctx, s, func(ctx context.Context, vault *issuer.Issuer) []string {
+		return append(about("grant_policies", vault.PolicyWarnings(ctx, role.GrantPolicies)),
+			about("requester_identity_group_ids", vault.GroupWarnings(ctx, role.RequesterIdentityGroupIDs))...)
+	})...)
+}
+
+// asked is what Vault can tell, if it is asked now and answers soon. Nothing depends on it.
+func (b *backend) asked(ctx context.Context, s logical.Storage, ask func(context.Context, *issuer.Issuer) []string) []string {
+	vault, err := b.issuerFor(ctx, s)
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, censusTime)
+	defer cancel()
+	return ask(ctx, vault)
+}
+
+// about puts the name of a field before each text.
+func about(field string, texts []string) []string {
+	for i := range texts {
+		texts[i] = field + ": " + texts[i]
+	}
+	return texts
 }
 
 // mergeRole applies the given fields to the current role, or to the defaults.

@@ -134,6 +134,10 @@ path "sys/tools/random/8" { capabilities = ["update"] }`, kv)))
 	if credential.Data["password"] != "for ever" || len(credential.Warnings) == 0 {
 		t.Errorf("the claim answers %v and warns %q", credential.Data, credential.Warnings)
 	}
+	ended := w.does(w.bob, "revoke", map[string]any{"id": id})
+	if !strings.Contains(fmt.Sprint(ended.Warnings), "cannot be taken back") {
+		t.Errorf("the end warns %q", ended.Warnings)
+	}
 }
 
 func TestShorterUpstreamLeaseIsStretchedToTheWindowOrShortensIt(t *testing.T) {

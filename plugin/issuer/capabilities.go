@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/go-secure-stdlib/strutil"
 	"github.com/hashicorp/vault/api"
 )
 
@@ -105,13 +106,49 @@ func (i *Issuer) capabilities(ctx context.Context, client *api.Client, paths []s
 	return granted, nil
 }
 
-// tokenRoleWarnings looks at the token role, if it may, for settings that would make every claim fail.
-func (i *Issuer) tokenRoleWarnings(ctx context.Context) []string {
-	var role *api.Secret
-	err := i.as(ctx, func(client *api.Client) (err error) {
+// tokenRole is the token role as it is now; nil if there is none.
+func (i *Issuer) tokenRole(ctx context.Context) (role *api.Secret, err error) {
+	err = i.as(ctx, func(client *api.Client) (err error) {
 		role, err = client.Logical().ReadWithContext(ctx, "auth/token/roles/"+i.connection.TokenRole)
 		return err
 	})
+	return role, err
+}
+
+// PolicyWarnings tells which of the policies the token role does not allow, if the engine may look.
+func (i *Issuer) PolicyWarnings(ctx context.Context, policies []string) []string {
+	role, err := i.tokenRole(ctx)
+	if err != nil || role == nil {
+		return nil
+	}
+	allowed, globs := words(role.Data["allowed_policies"]), words(role.Data["allowed_policies_glob"])
+	if len(allowed)+len(globs) == 0 {
+		return nil
+	}
+	var warnings []string
+	for _, policy := range policies {
+		if !slices.Contains(allowed, policy) && !strutil.StrListContainsGlob(globs, policy) {
+			warnings = append(warnings, fmt.Sprintf("token role %q does not allow %q, so every claim will fail until its allowed_policies list it",
+				i.connection.TokenRole, policy))
+		}
+	}
+	return warnings
+}
+
+// GroupWarnings tells which ids are of no identity group, if the engine may look.
+func (i *Issuer) GroupWarnings(ctx context.Context, ids []string) []string {
+	var warnings []string
+	for _, id := range ids {
+		if group, err := i.group(ctx, id); err == nil && group == nil {
+			warnings = append(warnings, fmt.Sprintf("Vault knows no identity group with the id %q (a group's name is not its id)", id))
+		}
+	}
+	return warnings
+}
+
+// tokenRoleWarnings looks at the token role, if it may, for settings that would make every claim fail.
+func (i *Issuer) tokenRoleWarnings(ctx context.Context) []string {
+	role, err := i.tokenRole(ctx)
 	if err != nil {
 		return nil // that it may not be read is said already
 	}

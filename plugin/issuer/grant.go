@@ -288,14 +288,7 @@ func (i *Issuer) groupMembers(ctx context.Context, groupID string, seen map[stri
 		return nil, true
 	}
 	seen[groupID] = true
-	if !cleanName(groupID, false) {
-		return nil, false
-	}
-	var answer *api.Secret
-	err := i.as(ctx, func(client *api.Client) (err error) {
-		answer, err = client.Logical().ReadWithContext(ctx, "identity/group/id/"+groupID)
-		return err
-	})
+	answer, err := i.group(ctx, groupID)
 	if err != nil {
 		return nil, false
 	}
@@ -309,6 +302,18 @@ func (i *Issuer) groupMembers(ctx context.Context, groupID string, seen map[stri
 		entityIDs, known = append(entityIDs, more...), known && ok
 	}
 	return entityIDs, known
+}
+
+// group is what Vault says of an identity group; nil if there is none.
+func (i *Issuer) group(ctx context.Context, id string) (group *api.Secret, err error) {
+	if !cleanName(id, false) {
+		return nil, nil // such as no id is
+	}
+	err = i.as(ctx, func(client *api.Client) (err error) {
+		group, err = client.Logical().ReadWithContext(ctx, "identity/group/id/"+id)
+		return err
+	})
+	return group, err
 }
 
 func words(value any) []string {
