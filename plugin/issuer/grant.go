@@ -289,7 +289,7 @@ func (i *Issuer) groupMembers(ctx context.Context, groupID string, seen map[stri
 	}
 	seen[groupID] = true
 	answer, err := i.group(ctx, groupID)
-	if err != nil {
+	if err != nil || !cleanName(groupID, false) {
 		return nil, false
 	}
 	if answer == nil { // no such group, so nobody is in it
