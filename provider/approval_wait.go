@@ -40,7 +40,7 @@ func (e *engine) await(ctx context.Context, h *hold, patience time.Duration) (*a
 		}
 		switch {
 		case err != nil:
-		case a.over() || a.State == approval.Active:
+		case a.over() || a.State == approval.StateActive:
 			return nil, h.tooLate(a)
 		case a.Claimable:
 			credential, err := e.claim(ctx, h, time.Duration(a.TTL)*time.Second)
@@ -81,7 +81,7 @@ const notOurs = "It was not made by this run, so it is left as it is"
 
 // tooLate says why a request that is granted, or over, gives no credential.
 func (h *hold) tooLate(a requestAnswer) error {
-	if a.State == approval.Active && h.claimed.Load() {
+	if a.State == approval.StateActive && h.claimed.Load() {
 		return fmt.Errorf("the answer to the claim of request %s is lost, and the credential with it; its grant is ended. To ask again, give the "+
 			"vaultjit_request new keepers", a.ID)
 	}
@@ -116,7 +116,7 @@ func (e *engine) interrupted(ctx context.Context, patience time.Duration, last r
 	switch {
 	case ctx.Err() != nil:
 		why = "Terraform was interrupted"
-	case last.State != approval.Pending:
+	case last.State != approval.StatePending:
 		why = fmt.Sprintf("it could not be claimed within timeouts.open (%s)", patience)
 	}
 	if last.ID == "" {
@@ -192,7 +192,7 @@ func (e *engine) renew(ctx context.Context, held lease) error {
 	if readErr != nil {
 		return readErr
 	}
-	if a.State == approval.Active {
+	if a.State == approval.StateActive {
 		return nil // a lease that cannot be renewed further still has its window
 	}
 	return errors.New(a.verdict())

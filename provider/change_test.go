@@ -101,7 +101,7 @@ resource "vaultjit_request" "r" {
 	for _, args := range [][]string{{"plan"}, {"destroy", "-auto-approve"}, {"destroy", "-auto-approve", "-refresh=false"}} {
 		w.fails(append(args, "-no-color"), "nothing is mounted at", `approver group "g" is taken to be gone`, "terraform state rm")
 	}
-	p.is(id, approval.Pending)
+	p.is(id, approval.StatePending)
 	if p.get("approver-groups/g") == nil {
 		t.Error("the group is gone")
 	}

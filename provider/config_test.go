@@ -198,7 +198,7 @@ func TestConfigFaultsAreFoundAtPlanTime(t *testing.T) {
 		"no identity":        {w.configHCL("", ""), `The engine needs an identity`},
 		"no version":         {w.configHCL("  role_id = \"r\"\n  secret_id_wo = \"s\"\n", ""), `secret_id_wo_version`},
 		"two identities":     {w.configHCL(good+"  token_wo = \"t\"\n  token_wo_version = 1\n", ""), `cannot\s+be\s+configured\s+together`},
-		"no secret id":       {w.configHCL("  secret_id_wo = \"s\"\n  secret_id_wo_version = 1\n", ""), `role_id\s+is\s+empty`},
+		"no secret id":       {w.configHCL("  secret_id_wo = \"s\"\n  secret_id_wo_version = 1\n", ""), `role_id:\s+it\s+is\s+empty`},
 		"address":            {w.hcl("resource \"vaultjit_config\" \"c\" {\n  address = \"vault:8200\"\n  token_role = \"r\"\n" + good + "}\n"), `address\s+= "vault:8200"[\s\S]*accepted\s+is\s+a\s+URL`},
 		"certificate":        {w.configHCL(good, "  ca_cert = \"nonsense\"\n"), `ca_cert = "nonsense"[\s\S]*no\s+certificate`},
 		"no key":             {w.configHCL(good, fmt.Sprintf("  client_cert = %q\n", certificate)), `of\s+no\s+use\s+without\s+its\s+key`},

@@ -47,7 +47,7 @@ ephemeral "vaultjit_credentials" "x" {
 	}
 	id := p.ask()
 	w.fails(plan(id), "is pending", `rule "dba" has 0 of 1 approvals`, "not made by this run", "cancel it with")
-	p.is(id, approval.Pending)
+	p.is(id, approval.StatePending)
 	if err := p.decide("approve")(id); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ ephemeral "vaultjit_credentials" "x" {
 		t.Fatal(err)
 	}
 	w.fails(plan(id), "is active", "a request is granted once")
-	p.is(id, approval.Active)
+	p.is(id, approval.StateActive)
 	if _, err := p.alice.Write(t.Context(), p.mount.Path+"/revoke", map[string]any{"id": id}); err != nil {
 		t.Fatal(err)
 	}
@@ -76,9 +76,9 @@ func TestPreApprovedExampleUsesARequestOfSomebodyElse(t *testing.T) {
 	w := example(t, found(t), "pre-approved", "VAULT_ADDR="+p.Address(), "VAULT_TOKEN="+p.alice.Client.Token(),
 		"TF_VAR_request_id="+id, "TF_VAR_mount="+p.mount.Path, "TF_VAR_command=test -n \"$OTP\"")
 	w.does("plan", "-out=plan", "-no-color")
-	p.is(id, approval.Approved)
+	p.is(id, approval.StateApproved)
 	w.does("apply", "-no-color", "plan")
-	p.is(id, approval.Ended)
+	p.is(id, approval.StateEnded)
 	p.nothingLeft()
 	// In the end there is no credential, and none is needed.
 	w.does("destroy", "-auto-approve", "-no-color")

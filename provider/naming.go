@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 
-	"github.com/vault-jit/vault-jit/plugin/approval"
+	plaintext "github.com/vault-jit/vault-jit/plugin/text"
 )
 
 // typeName is the Terraform type for the engine's word.
@@ -40,7 +40,7 @@ func (requestID) ValidateString(_ context.Context, req validator.StringRequest, 
 	if req.ConfigValue.IsNull() || req.ConfigValue.IsUnknown() {
 		return
 	}
-	if err := approval.CheckID(req.ConfigValue.ValueString()); err != nil {
+	if err := plaintext.CheckRequestID(req.ConfigValue.ValueString()); err != nil {
 		resp.Diagnostics.AddAttributeError(req.Path, "Not the id of a request", err.Error())
 	}
 }

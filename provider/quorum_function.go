@@ -119,10 +119,10 @@ func (f *quorumFunction) Run(ctx context.Context, req function.RunRequest, resp 
 		roster[name] = approval.Standing{Person: person, Exists: true, Groups: groups}
 		decisions = append(decisions, approval.Decision{Approver: person, Verdict: approval.Approve})
 	}
-	resp.Error = resp.Result.Set(ctx, verdictOf(approval.Evaluate(policy, approval.Person{}, decisions, roster)))
+	resp.Error = resp.Result.Set(ctx, verdictOf(approval.Count(policy, approval.Person{}, decisions, roster)))
 }
 
-func verdictOf(v approval.Verdict) quorumVerdict {
+func verdictOf(v approval.Tally) quorumVerdict {
 	verdict := quorumVerdict{Met: v.Quorum, Missing: []string{}}
 	for _, rule := range v.Rules {
 		counted := []string{}

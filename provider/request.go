@@ -103,22 +103,22 @@ func (a requestAnswer) missing() string {
 func (a requestAnswer) verdict() string {
 	text := fmt.Sprintf("request %s for role %q is %s", a.ID, a.Role, a.State)
 	switch a.State {
-	case approval.Denied:
+	case approval.StateDenied:
 		for _, d := range a.Decisions {
 			if d.Verdict == string(approval.Deny) && d.Counts {
 				text += fmt.Sprintf("; %s denied it: %q", d.Approver.Name, d.Comment)
 			}
 		}
-	case approval.Ended, approval.Active:
+	case approval.StateEnded, approval.StateActive:
 		text += "; a request is granted once"
 		if a.Grant != nil && a.Grant.EndReason != "" {
 			text += fmt.Sprintf(", and this grant ended at %s (%s)", a.Grant.EndedAt, a.Grant.EndReason)
 		}
-	case approval.Expired:
+	case approval.StateExpired:
 		text += "; it waited too long for its quorum or its claim: " + a.missing()
-	case approval.Cancelled:
+	case approval.StateCancelled:
 		text += " by its requester"
-	case approval.Pending, approval.Approved, approval.Claiming:
+	case approval.StatePending, approval.StateApproved, approval.StateClaiming:
 		text += "; " + a.missing()
 	}
 	return text
@@ -147,11 +147,11 @@ func (e *engine) settle(ctx context.Context, id string, grants bool) (warnings [
 		if readErr != nil {
 			return nil, readErr
 		}
-		if a.over() || (a.State == approval.Active && !grants) {
+		if a.over() || (a.State == approval.StateActive && !grants) {
 			return nil, nil
 		}
 		verb := "cancel"
-		if a.State == approval.Active {
+		if a.State == approval.StateActive {
 			verb = "revoke"
 		}
 		answer, writeErr := e.write(ctx, verb, map[string]any{"id": id})

@@ -19,7 +19,7 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 
-	"github.com/vault-jit/vault-jit/plugin/approval"
+	plaintext "github.com/vault-jit/vault-jit/plugin/text"
 )
 
 var (
@@ -63,7 +63,7 @@ func (r *requestResource) Schema(_ context.Context, _ resource.SchemaRequest, re
 				Validators:    []validator.String{stringvalidator.LengthAtLeast(1)}},
 			"reason": schema.StringAttribute{Optional: true, MarkdownDescription: "Why, for the approvers and the record. Most policies require one.",
 				PlanModifiers: []planmodifier.String{stringplanmodifier.RequiresReplace()},
-				Validators:    []validator.String{stringvalidator.LengthBetween(1, approval.MaxTextBytes)}},
+				Validators:    []validator.String{stringvalidator.LengthBetween(1, plaintext.MaxBytes)}},
 			"ttl": schema.StringAttribute{Optional: true, Computed: true, CustomType: durationType{},
 				MarkdownDescription: "For how long, from the claim on: whole seconds, or such as `15m`. Default: the `default_ttl` of the role's policy.",
 				PlanModifiers:       []planmodifier.String{sameDuration{}, keptWindow{}, stringplanmodifier.RequiresReplace()}},
@@ -256,7 +256,7 @@ func withoutMount(err error) string {
 
 // ImportState imports by the request's id.
 func (r *requestResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
-	if err := approval.CheckID(req.ID); err != nil {
+	if err := plaintext.CheckRequestID(req.ID); err != nil {
 		resp.Diagnostics.AddError("Not an import id", err.Error())
 		return
 	}

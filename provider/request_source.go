@@ -93,7 +93,7 @@ func (s *requestSource) Schema(_ context.Context, _ datasource.SchemaRequest, re
 					"claimed_at": readText("When it was claimed, RFC 3339."),
 					"expires_at": readText("The end of its window, RFC 3339."),
 					"ended_at":   readText("When it ended, RFC 3339; empty while it lives."),
-					"end_reason": readText("`window_end`, `revoked` or `lease_revoked`."),
+					"end_reason": readText("`window_end`, `revoked`, `lease_revoked` or `claim_failed`."),
 					"ended_by":   readPerson("Who revoked it, for the end reason `revoked`."),
 					"revocation": readText("`confirmed` once nothing of the grant is left, `pending` until then."),
 					"last_error": readText("What stood in the way of the end at the last attempt."),

@@ -53,7 +53,7 @@ func (s *requestsSource) Schema(_ context.Context, _ datasource.SchemaRequest, r
 		states = append(states, string(state))
 	}
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "The requests that the provider's login may see: those it made, can decide on, or sees as an auditor. Oldest first.",
+		MarkdownDescription: "The requests that the provider's login may see: those it made, can decide on, or sees as an auditor. Newest first.",
 		Attributes: map[string]schema.Attribute{
 			"state": schema.SetAttribute{Optional: true, ElementType: types.StringType,
 				MarkdownDescription: "List only requests in these states: `pending`, `approved`, `claiming`, `active`, `denied`, `cancelled`, `expired`, " +

@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	plugingrant "github.com/vault-jit/vault-jit/plugin/grant"
 )
 
 const (
@@ -60,10 +61,10 @@ func roleSchema() schema.Schema {
 		Attributes: map[string]schema.Attribute{
 			"name":       nameAttribute(roleKind),
 			"policy":     schema.StringAttribute{Required: true, MarkdownDescription: "Name of the approval policy that guards the role."},
-			"grant_type": choiceAttribute(string(approval.Secret), "What the role gives: `secret`, the data that a Vault path returns. Default: `secret`."),
+			"grant_type": choiceAttribute(string(plugingrant.KindSecret), "What the role gives: `secret`, the data that a Vault path returns. Default: `secret`."),
 			"path": schema.StringAttribute{Required: true, MarkdownDescription: "The Vault path that makes the credential, for example " +
 				"`database/creds/readonly`. A template."},
-			"operation": choiceAttribute(string(approval.Read), "How `path` is asked: `read` or `write`. Default: `read`."),
+			"operation": choiceAttribute(string(plugingrant.Read), "How `path` is asked: `read` or `write`. Default: `read`."),
 			"data": schema.StringAttribute{Optional: true, Computed: true, CustomType: jsontypes.NormalizedType{},
 				Default:             stringdefault.StaticString("{}"),
 				PlanModifiers:       []planmodifier.String{sameJSON{}},
@@ -97,51 +98,61 @@ func choiceAttribute(otherwise, description string) schema.StringAttribute {
 func (r *role) key() string { return r.Name.ValueString() }
 
 // value is the role as the engine knows it, but for its data, with stand-ins for what is absent or unknown.
-func (r *role) value() approval.Role {
+func (r *role) value() (approval.Role, plugingrant.Secret) {
 	return approval.Role{
-		Name:   text(r.Name),
-		Policy: text(r.Policy),
-		GrantSpec: approval.GrantSpec{
-			GrantType: approval.GrantType(textOr(r.GrantType, string(approval.Secret))), Path: text(r.Path),
-			Operation: approval.Operation(textOr(r.Operation, string(approval.Read))), Parameters: parametersOf(r.Parameters),
+			Name: text(r.Name), Policy: text(r.Policy), Description: text(r.Description),
+			RequesterEntityIDs: texts(r.RequesterEntityIDs), RequesterIdentityGroupIDs: texts(r.RequesterIdentityGroupIDs),
+		}, plugingrant.Secret{
+			Path: text(r.Path), Operation: plugingrant.Operation(textOr(r.Operation, string(plugingrant.Read))), Parameters: parametersOf(r.Parameters),
 			GrantPolicies: texts(r.GrantPolicies), AllowUnleased: truth(r.AllowUnleased, false),
-		},
-		RequesterEntityIDs: texts(r.RequesterEntityIDs), RequesterIdentityGroupIDs: texts(r.RequesterIdentityGroupIDs),
-		Description: text(r.Description),
-	}
+		}
 }
 
 func (r *role) validate() error {
-	v := r.value()
+	v, gives := r.value()
+	if kind := textOr(r.GrantType, string(plugingrant.KindSecret)); kind != string(plugingrant.KindSecret) {
+		return fmt.Errorf("grant_type is %q; accepted is %q", kind, string(plugingrant.KindSecret))
+	}
 	if given := r.Data.ValueString(); given != "" {
-		if err := json.Unmarshal([]byte(given), &v.Data); err != nil {
+		if err := json.Unmarshal([]byte(given), &gives.Data); err != nil {
 			return fmt.Errorf("data is not a JSON object: %w", err)
 		}
-		if v.Data == nil {
+		if gives.Data == nil {
 			return errors.New("data is null, which is not a JSON object")
 		}
 	}
-	if r.Operation.IsUnknown() && len(v.Data) > 0 {
-		v.Operation = approval.Write
+	if r.Operation.IsUnknown() && len(gives.Data) > 0 {
+		gives.Operation = plugingrant.Write
 	}
 	if !wholeParameters(r.Parameters) {
 		// Which parameters a template may name is not known yet.
-		v.Path, v.Data, v.Parameters = "unknown", nil, nil
+		gives.Path, gives.Data, gives.Parameters = "unknown", nil, nil
 	}
+	v.Gives = plugingrant.Stored{Spec: gives}
 	return v.Validate()
 }
 
 func (r *role) payload() map[string]any {
-	v := r.value()
+	v, gives := r.value()
 	return map[string]any{
-		"policy": v.Policy, "grant_type": string(v.GrantType), "path": v.Path, "operation": string(v.Operation), "data": r.Data.ValueString(),
-		"parameters": v.Parameters, "grant_policies": v.GrantPolicies, "allow_unleased": v.AllowUnleased,
+		"policy": v.Policy, "grant_type": textOr(r.GrantType, string(plugingrant.KindSecret)), "path": gives.Path, "operation": string(gives.Operation), "data": r.Data.ValueString(),
+		"parameters": gives.Parameters, "grant_policies": gives.GrantPolicies, "allow_unleased": gives.AllowUnleased,
 		"requester_entity_ids": v.RequesterEntityIDs, "requester_identity_group_ids": v.RequesterIdentityGroupIDs, "description": v.Description,
 	}
 }
 
+// roleAnswer is what a read of a role answers.
+type roleAnswer struct {
+	Policy    string `json:"policy"`
+	GrantType string `json:"grant_type"`
+	plugingrant.Secret
+	RequesterEntityIDs        []string `json:"requester_entity_ids"`
+	RequesterIdentityGroupIDs []string `json:"requester_identity_group_ids"`
+	Description               string   `json:"description"`
+}
+
 func (r *role) fill(name string, answer map[string]any) error {
-	v, err := decode[approval.Role](answer)
+	v, err := decode[roleAnswer](answer)
 	if err != nil {
 		return err
 	}
@@ -150,7 +161,7 @@ func (r *role) fill(name string, answer map[string]any) error {
 		return fmt.Errorf("the engine's answer is not understood: data: %w", err)
 	}
 	*r = role{
-		Name: types.StringValue(name), Policy: types.StringValue(v.Policy), GrantType: types.StringValue(string(v.GrantType)),
+		Name: types.StringValue(name), Policy: types.StringValue(v.Policy), GrantType: types.StringValue(v.GrantType),
 		Path: types.StringValue(v.Path), Operation: types.StringValue(string(v.Operation)), Data: jsontypes.NewNormalizedValue(string(data)),
 		Parameters: parametersMap(v.Parameters), GrantPolicies: set(v.GrantPolicies), AllowUnleased: types.BoolValue(v.AllowUnleased),
 		RequesterEntityIDs: set(v.RequesterEntityIDs), RequesterIdentityGroupIDs: set(v.RequesterIdentityGroupIDs),
@@ -169,7 +180,7 @@ var parameterTypes = map[string]attr.Type{
 	"pattern": types.StringType, "required": types.BoolType, "default": types.StringType, "description": types.StringType,
 }
 
-func parametersMap(parameters map[string]approval.Parameter) types.Map {
+func parametersMap(parameters plugingrant.Parameters) types.Map {
 	elements := make(map[string]attr.Value, len(parameters))
 	for name, p := range parameters {
 		elements[name] = types.ObjectValueMust(parameterTypes, map[string]attr.Value{
@@ -180,14 +191,14 @@ func parametersMap(parameters map[string]approval.Parameter) types.Map {
 	return types.MapValueMust(types.ObjectType{AttrTypes: parameterTypes}, elements)
 }
 
-func parametersOf(m types.Map) map[string]approval.Parameter {
-	parameters := map[string]approval.Parameter{}
+func parametersOf(m types.Map) plugingrant.Parameters {
+	parameters := plugingrant.Parameters{}
 	for name, element := range m.Elements() {
 		object, ok := element.(types.Object)
 		if !ok {
 			continue
 		}
-		var p approval.Parameter
+		var p plugingrant.Parameter
 		attributes := object.Attributes()
 		p.Pattern, p.Default, p.Description = textIn(attributes, "pattern"), textIn(attributes, "default"), textIn(attributes, "description")
 		if required, ok := attributes["required"].(types.Bool); ok {

@@ -86,7 +86,7 @@ func (c Census) candidates(policy Policy, requester Person) (people []Person, ca
 	var standings []Standing
 	for _, group := range policy.Groups() {
 		for _, standing := range c[group].People {
-			if standing.problem() != "" || (!policy.AllowSelfApproval && samePerson(standing.Person, requester)) {
+			if standing.problem() != "" || (!policy.AllowSelfApproval && isSamePerson(standing.Person, requester)) {
 				continue
 			}
 			if _, known := groups[standing.EntityID]; !known {

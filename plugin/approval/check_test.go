@@ -218,9 +218,9 @@ func BenchmarkWhoCanStillApprove(b *testing.B) {
 		census[group] = m
 	}
 	r := asked(b, policy)
-	facts := factsOf(r)
-	facts.Census = census
+	world := worldOf(r)
+	world.Census = census
 	for b.Loop() {
-		r.Claimable(facts, start)
+		Judge(r, world, start)
 	}
 }

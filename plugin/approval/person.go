@@ -71,8 +71,8 @@ func (p *people) of(person Person) string { return p.find(entityKey(person)) }
 
 func entityKey(person Person) string { return "entity\x00" + person.EntityID }
 
-// samePerson reports whether two snapshots are of one human being.
-func samePerson(a, b Person) bool {
+// isSamePerson reports whether two snapshots are of one human being.
+func isSamePerson(a, b Person) bool {
 	if a.EntityID == b.EntityID {
 		return true
 	}

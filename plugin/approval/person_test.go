@@ -21,10 +21,10 @@ func TestSameEntityOrSharedLoginIsOnePerson(t *testing.T) {
 		{"the same mount under another name", Person{EntityID: "x", Aliases: []Alias{{MountAccessor: loginMount, Name: "x"}}}, person("bob"), false},
 		{"no logins at all", Person{EntityID: "x"}, Person{EntityID: "y"}, false},
 	} {
-		if got := samePerson(c.a, c.b); got != c.want {
+		if got := isSamePerson(c.a, c.b); got != c.want {
 			t.Errorf("%s: %t", c.name, got)
 		}
-		if got := samePerson(c.b, c.a); got != c.want {
+		if got := isSamePerson(c.b, c.a); got != c.want {
 			t.Errorf("%s, the other way round: %t", c.name, got)
 		}
 	}
@@ -82,16 +82,16 @@ func TestPeopleWhoTurnOutToBeOneCountAsOneAtTheClaim(t *testing.T) {
 		{"a third is enough besides two who are one", alice, []Standing{merged(carol, "bob"), erin}, []Standing{erin}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := applied(t, asked(t, two), start, approve(bob))
-			r = applied(t, r, after(time.Minute), approve(carol))
+			r := mustDo(t, asked(t, two), start, approve(bob))
+			r = mustDo(t, r, after(time.Minute), approve(carol))
 			for _, who := range c.more {
-				r = applied(t, r, after(2*time.Minute), approve(who))
+				r = mustDo(t, r, after(2*time.Minute), approve(who))
 			}
-			facts := factsOf(r, c.roster...)
-			facts.Requester = c.requester
+			world := worldOf(r, c.roster...)
+			world.Requester = c.requester
 			now := after(3 * time.Minute)
-			wantObstacle(t, r.Claimable(facts, now), c.obstacle)
-			_, err := Apply(r, StartClaim{person("alice"), facts}, now)
+			wantObstacle(t, Judge(r, world, now), c.obstacle)
+			_, err := do(r, claim(world), now)
 			if (err == nil) != (c.obstacle == "") {
 				t.Fatalf("the claim itself says: %v", err)
 			}
@@ -104,71 +104,69 @@ func TestPeopleWhoAreOneCannotDecideAsTwo(t *testing.T) {
 	alice, bob, carol := standing("alice"), standing("bob", "dbas"), standing("carol", "dbas")
 
 	t.Run("the requester under a merged entity", func(t *testing.T) {
-		_, err := Apply(asked(t, two), approve(merged(bob, "alice")), start)
+		_, err := do(asked(t, two), approve(merged(bob, "alice")), start)
 		wantRefusal(t, err, "you made this request, and its policy does not count its requester")
-		_, err = Apply(asked(t, two), deny(merged(bob, "alice")), start)
+		_, err = do(asked(t, two), deny(merged(bob, "alice")), start)
 		wantRefusal(t, err, "you made this request")
 	})
 	t.Run("the requester under another entity after his own is gone", func(t *testing.T) {
 		event := deny(merged(bob, "alice"))
 		event.Requester = Standing{}
-		_, err := Apply(asked(t, two), event, start)
+		_, err := do(asked(t, two), event, start)
 		wantRefusal(t, err, "you made this request")
 	})
 	t.Run("an approver whose login is the requester's now", func(t *testing.T) {
 		event := approve(bob)
 		event.Requester = merged(alice, "bob")
-		_, err := Apply(asked(t, two), event, start)
+		_, err := do(asked(t, two), event, start)
 		wantRefusal(t, err, "you made this request")
 	})
 	t.Run("an approver whose entity was merged away", func(t *testing.T) {
 		gone := bob
 		gone.Exists = false
-		for _, event := range []Event{approve(gone), deny(gone), Withdraw{gone}} {
-			_, err := Apply(applied(t, asked(t, two), start, approve(bob)), event, start)
+		for _, event := range []Command{approve(gone), deny(gone), Withdraw{gone}} {
+			_, err := do(mustDo(t, asked(t, two), start, approve(bob)), event, start)
 			wantRefusal(t, err, "your entity no longer exists in Vault")
 		}
 	})
 	t.Run("on behalf of a requester who is gone or disabled", func(t *testing.T) {
-		disabled := alice
-		disabled.Disabled = true
-		for text, requester := range map[string]Standing{"the requester no longer exists in Vault": {}, "the requester is disabled in Vault": disabled} {
+		for text, requester := range map[string]Standing{"the requester no longer exists in Vault": {}, "the requester is disabled in Vault": disabled("alice")} {
 			event := approve(bob)
 			event.Requester = requester
-			_, err := Apply(asked(t, two), event, start)
+			_, err := do(asked(t, two), event, start)
 			wantRefusal(t, err, text)
 			// It can still be stopped.
 			event.Verdict = Deny
-			wantState(t, applied(t, asked(t, two), start, event), start, Denied)
+			wantState(t, mustDo(t, asked(t, two), start, event), start, StateDenied)
 		}
 	})
 	t.Run("a second entity of an approver has the same one word", func(t *testing.T) {
-		r := applied(t, asked(t, two), start, approve(bob))
-		r = applied(t, r, after(time.Minute), approve(merged(carol, "bob")))
-		wantState(t, r, after(time.Minute), Pending)
+		r := mustDo(t, asked(t, two), start, approve(bob))
+		r = mustDo(t, r, after(time.Minute), approve(merged(carol, "bob")))
+		wantState(t, r, after(time.Minute), StatePending)
 		wantEqual(t, "number of decisions", len(r.Decisions), 1)
 		wantEqual(t, "whose", r.Decisions[0].Approver.Name, "carol")
 	})
 	t.Run("who withdraws under a second entity has no word left", func(t *testing.T) {
-		r := applied(t, asked(t, two), start, approve(bob))
-		r = applied(t, r, start, Withdraw{merged(carol, "bob")})
+		r := mustDo(t, asked(t, two), start, approve(bob))
+		r = mustDo(t, r, start, Withdraw{merged(carol, "bob")})
 		wantEqual(t, "number of decisions", len(r.Decisions), 0)
 	})
 	t.Run("who says the same again under the first entity is heard", func(t *testing.T) {
 		lenient := two
 		lenient.DenyThreshold = 2
-		r := applied(t, asked(t, lenient), start, deny(bob))
-		r = applied(t, r, after(time.Minute), approve(merged(carol, "bob")))
-		r = applied(t, r, after(2*time.Minute), deny(bob))
-		wantEqual(t, "denials", r.Counted().Denials, 1)
+		r := mustDo(t, asked(t, lenient), start, deny(bob))
+		r = mustDo(t, r, after(time.Minute), approve(merged(carol, "bob")))
+		r = mustDo(t, r, after(2*time.Minute), deny(bob))
+		wantEqual(t, "denials", r.Counted.Denials, 1)
 	})
 	t.Run("only through a third entity", func(t *testing.T) {
 		// bob is x, carol is y; then erin decides, who is both. Each was refused nothing, and together they are one.
 		three := prod(rule("dba", 2, "dbas"))
-		r := applied(t, asked(t, three), start, approve(merged(bob, "x")), approve(merged(carol, "y")))
-		wantState(t, r, start, Approved)
-		r = applied(t, r, after(time.Minute), approve(merged(standing("erin", "dbas"), "x", "y")))
-		wantState(t, r, after(time.Minute), Pending)
+		r := mustDo(t, asked(t, three), start, approve(merged(bob, "x")), approve(merged(carol, "y")))
+		wantState(t, r, start, StateApproved)
+		r = mustDo(t, r, after(time.Minute), approve(merged(standing("erin", "dbas"), "x", "y")))
+		wantState(t, r, after(time.Minute), StatePending)
 	})
 }
 
@@ -176,8 +174,8 @@ func TestSelfApprovalCountsOnceWhereAllowed(t *testing.T) {
 	policy := prod(rule("dba", 2, "dbas"))
 	policy.AllowSelfApproval = true
 	alice, bob := standing("alice", "dbas"), standing("bob", "dbas")
-	r := applied(t, asked(t, policy), start, approve(alice), approve(merged(bob, "alice")))
-	wantState(t, r, start, Pending)
-	r = applied(t, r, start, approve(alice), approve(bob))
-	wantState(t, r, start, Approved)
+	r := mustDo(t, asked(t, policy), start, approve(alice), approve(merged(bob, "alice")))
+	wantState(t, r, start, StatePending)
+	r = mustDo(t, r, start, approve(alice), approve(bob))
+	wantState(t, r, start, StateApproved)
 }

@@ -1,11 +1,12 @@
 package approval
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
+
+	"github.com/vault-jit/vault-jit/plugin/refusal"
+	"github.com/vault-jit/vault-jit/plugin/text"
 )
 
 // Limits on what one policy may hold. They keep the cost of a decision bounded; no real policy comes near them.
@@ -13,7 +14,6 @@ const (
 	MaxRules         = 32
 	MaxApprovals     = 100
 	MaxGroupsPerRule = 32
-	MaxPatternBytes  = 1024
 )
 
 // Revision tells which write of a named object this is.
@@ -37,25 +37,28 @@ type ApproverGroup struct {
 // Validate refuses a group that nobody could ever be in.
 func (g ApproverGroup) Validate() error {
 	if len(g.EntityIDs) == 0 && len(g.IdentityGroupIDs) == 0 {
-		return errors.New("entity_ids and identity_group_ids are both empty; name at least one entity or identity group")
+		return refusal.New("", "entity_ids and identity_group_ids are both empty", "name at least one entity or identity group")
 	}
-	return errors.Join(noneEmpty("entity_ids", g.EntityIDs), noneEmpty("identity_group_ids", g.IdentityGroupIDs))
+	if err := checkNoneEmpty("entity_ids", g.EntityIDs); err != nil {
+		return err
+	}
+	return checkNoneEmpty("identity_group_ids", g.IdentityGroupIDs)
 }
 
-// noneEmpty refuses an empty id, which is nobody's: a caller without an entity presents it.
-func noneEmpty(field string, ids []string) error {
+// checkNoneEmpty refuses an empty id, which is nobody's: a caller without an entity presents it.
+func checkNoneEmpty(field string, ids []string) error {
 	if i := slices.Index(ids, ""); i >= 0 {
-		return fmt.Errorf("%s[%d] is empty", field, i)
+		return refusal.Newf(fmt.Sprintf("%s[%d]", field, i), "it is empty")
 	}
 	return nil
 }
 
 // Has reports whether an entity, of which the identity groups are given, belongs to the group.
 func (g ApproverGroup) Has(entityID string, identityGroupIDs []string) bool {
-	return member(g.EntityIDs, g.IdentityGroupIDs, entityID, identityGroupIDs)
+	return isMember(g.EntityIDs, g.IdentityGroupIDs, entityID, identityGroupIDs)
 }
 
-func member(entities, groups []string, entityID string, identityGroupIDs []string) bool {
+func isMember(entities, groups []string, entityID string, identityGroupIDs []string) bool {
 	return slices.Contains(entities, entityID) ||
 		slices.ContainsFunc(identityGroupIDs, func(id string) bool { return slices.Contains(groups, id) })
 }
@@ -106,67 +109,70 @@ func (p Policy) WindowDefault() time.Duration {
 // Validate refuses a policy that could never be met or that would let anything pass.
 // Whether its groups exist and hold enough people is for [Check].
 func (p Policy) Validate() error {
+	if err := p.validateRules(); err != nil {
+		return err
+	}
+	if p.DenyThreshold < 1 {
+		return refusal.Newf("", "deny_threshold is %d; it must be at least 1", p.DenyThreshold)
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"request_ttl", p.RequestTTL}, {"claim_ttl", p.ClaimTTL}, {"max_ttl", p.MaxTTL}, {"default_ttl", p.WindowDefault()}} {
+		if !isWholeSeconds(d.value) {
+			return refusal.Newf("", "%s is %s; it must be whole seconds and at least 1s", d.field, d.value)
+		}
+	}
+	if p.DefaultTTL > p.MaxTTL {
+		return refusal.Newf("", "default_ttl (%s) is longer than max_ttl (%s)", p.DefaultTTL, p.MaxTTL)
+	}
+	_, err := text.CompileWhole(p.ReasonPattern)
+	return refusal.In("reason_pattern", err)
+}
+
+func (p Policy) validateRules() error {
 	if len(p.Rules) == 0 {
-		return errors.New("rules is empty; a policy needs at least one rule")
+		return refusal.New("", "rules is empty; a policy needs at least one rule", "")
 	}
 	if len(p.Rules) > MaxRules {
-		return fmt.Errorf("rules has %d entries; at most %d are accepted", len(p.Rules), MaxRules)
+		return refusal.Newf("", "rules has %d entries; at most %d are accepted", len(p.Rules), MaxRules)
 	}
 	names := map[string]bool{}
 	for i, rule := range p.Rules {
 		if rule.Name == "" {
-			return fmt.Errorf("rules[%d]: name is empty", i)
+			return refusal.New(fmt.Sprintf("rules[%d]", i), "name is empty", "")
 		}
 		if names[rule.Name] {
-			return fmt.Errorf("rule %q: there are two rules of this name", rule.Name)
+			return refusal.Newf("", "rule %q: there are two rules of this name", rule.Name)
 		}
 		names[rule.Name] = true
 		if err := rule.validate(); err != nil {
 			return fmt.Errorf("rule %q: %w", rule.Name, err)
 		}
 	}
-	if p.DenyThreshold < 1 {
-		return fmt.Errorf("deny_threshold is %d; it must be at least 1", p.DenyThreshold)
-	}
-	for _, d := range []struct {
-		field string
-		value time.Duration
-	}{{"request_ttl", p.RequestTTL}, {"claim_ttl", p.ClaimTTL}, {"max_ttl", p.MaxTTL}, {"default_ttl", p.WindowDefault()}} {
-		if !wholeSeconds(d.value) {
-			return fmt.Errorf("%s is %s; it must be whole seconds and at least 1s", d.field, d.value)
-		}
-	}
-	if p.DefaultTTL > p.MaxTTL {
-		return fmt.Errorf("default_ttl (%s) is longer than max_ttl (%s)", p.DefaultTTL, p.MaxTTL)
-	}
-	if _, err := anchored(p.ReasonPattern); err != nil {
-		return fmt.Errorf("reason_pattern: %w", err)
-	}
 	return nil
 }
 
-// wholeSeconds reports whether a duration is one that Vault can count: leases are whole seconds.
-func wholeSeconds(d time.Duration) bool { return d >= time.Second && d%time.Second == 0 }
+// isWholeSeconds reports whether a duration is one that Vault can count: leases are whole seconds.
+func isWholeSeconds(d time.Duration) bool { return d >= time.Second && d%time.Second == 0 }
 
 func (r Rule) validate() error {
-	if r.Approvals < 1 {
-		return fmt.Errorf("approvals is %d; it must be at least 1", r.Approvals)
-	}
-	if r.Approvals > MaxApprovals {
-		return fmt.Errorf("approvals is %d; at most %d are accepted", r.Approvals, MaxApprovals)
-	}
-	if len(r.ApproverGroups) == 0 {
-		return errors.New("approver_groups is empty; name at least one approver group")
-	}
-	if len(r.ApproverGroups) > MaxGroupsPerRule {
-		return fmt.Errorf("approver_groups has %d entries; at most %d are accepted", len(r.ApproverGroups), MaxGroupsPerRule)
+	switch {
+	case r.Approvals < 1:
+		return refusal.Newf("", "approvals is %d; it must be at least 1", r.Approvals)
+	case r.Approvals > MaxApprovals:
+		return refusal.Newf("", "approvals is %d; at most %d are accepted", r.Approvals, MaxApprovals)
+	case len(r.ApproverGroups) == 0:
+		return refusal.New("", "approver_groups is empty; name at least one approver group", "")
+	case len(r.ApproverGroups) > MaxGroupsPerRule:
+		return refusal.Newf("", "approver_groups has %d entries; at most %d are accepted", len(r.ApproverGroups), MaxGroupsPerRule)
 	}
 	for i, group := range r.ApproverGroups {
 		if group == "" {
-			return fmt.Errorf("approver_groups[%d] is empty", i)
+			return refusal.Newf("", "approver_groups[%d] is empty", i)
 		}
 		if slices.Contains(r.ApproverGroups[:i], group) {
-			return fmt.Errorf("approver_groups names %q twice", group)
+			return refusal.Newf("", "approver_groups names %q twice", group)
 		}
 	}
 	return nil
@@ -194,20 +200,4 @@ func (p Policy) eligible(groups []string) []int {
 		}
 	}
 	return rules
-}
-
-// anchored compiles a pattern so that it has to match the whole value, newlines included.
-func anchored(pattern string) (*regexp.Regexp, error) {
-	if len(pattern) > MaxPatternBytes {
-		return nil, fmt.Errorf("the pattern has %d bytes; at most %d are accepted", len(pattern), MaxPatternBytes)
-	}
-	if _, err := regexp.Compile(pattern); err != nil {
-		return nil, fmt.Errorf("%q is not a regular expression (RE2 syntax): %w", pattern, err)
-	}
-	whole, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
-	if err != nil {
-		// A pattern that compiles alone can only fail here by quoting the closing parenthesis or by its depth.
-		return nil, fmt.Errorf(`%q holds a \Q without its \E, or too many parentheses in each other`, pattern)
-	}
-	return whole, nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/engine/enginetest"
 )
 
-// anyCalls are those that anybody may make, and some that nobody should.
+// anyCalls are valid calls to every path, and some invalid ones.
 var anyCalls = []struct {
 	op         logical.Operation
 	path, body string
@@ -52,11 +52,11 @@ var anyCalls = []struct {
 	{logical.ReadOperation, "../config", `{}`},
 }
 
-// FuzzAnyCall makes any call as anybody. Whatever it is, it is answered or refused: it does not end the process, which
-// serves all mounts, and it is no fault of the system; and a read changes nothing.
+// FuzzAnyCall makes arbitrary calls as different people. The engine must answer or refuse each call. It must not panic,
+// because its process serves all mounts; it must not report a fault of the system; and a read must not write.
 func FuzzAnyCall(f *testing.F) {
-	for i, call := range anyCalls {
-		f.Add(string(call.op), i%4, call.path, call.body)
+	for i, c := range anyCalls {
+		f.Add(string(c.op), i%4, c.path, c.body)
 	}
 	f.Fuzz(func(t *testing.T, op string, who int, path, body string) {
 		var data map[string]any
@@ -64,17 +64,17 @@ func FuzzAnyCall(f *testing.F) {
 			return
 		}
 		var stored map[string]bool
-		stage, err := enginetest.New(t.Context(), "http://127.0.0.1:1", func(name string, do func() error) error {
+		engine, err := enginetest.New(t.Context(), "http://127.0.0.1:1", func(name string, do func() error) error {
 			if stored != nil && (strings.HasPrefix(name, "storage put") || strings.HasPrefix(name, "storage delete")) {
 				stored[name] = true
 			}
 			return do()
 		}, "alice", "bob")
 		must(t, err)
-		defer stage.Close()
+		defer engine.Close()
 		write := func(who, path string, data map[string]any) string {
 			t.Helper()
-			answer, err := stage.Call(t.Context(), logical.UpdateOperation, who, path, data)
+			answer, err := engine.Call(t.Context(), logical.UpdateOperation, who, path, data)
 			must(t, err)
 			if answer == nil {
 				return ""
@@ -97,11 +97,11 @@ func FuzzAnyCall(f *testing.F) {
 
 		stored = map[string]bool{}
 		person := []string{"alice", "bob", "nobody", ""}[uint(who)%4]
-		answer, err := stage.Call(t.Context(), logical.Operation(op), person, strings.ReplaceAll(path, "ID", id), filled)
+		answer, err := engine.Call(t.Context(), logical.Operation(op), person, strings.ReplaceAll(path, "ID", id), filled)
 		unsupported := errors.Is(err, logical.ErrUnsupportedOperation) || errors.Is(err, logical.ErrUnsupportedPath)
 		if err != nil && !answer.IsError() && !unsupported {
 			switch logical.Operation(op) {
-			case logical.RenewOperation, logical.RevokeOperation, logical.RollbackOperation: // Vault's own, and it gave no lease
+			case logical.RenewOperation, logical.RevokeOperation, logical.RollbackOperation: // only Vault makes these calls, and there is no lease
 			default:
 				t.Errorf("%s %q by %q with %s fails: %v", op, path, person, body, err)
 			}

@@ -12,147 +12,147 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// with is a person with another token than that of the login.
-func (w *world) with(person *vaulttest.Person, create string, data map[string]any) *vaulttest.Person {
-	w.t.Helper()
-	made, err := person.Client.Logical().WriteWithContext(w.t.Context(), create, data)
-	must(w.t, err)
+// withNewToken returns the same person with a new token, which their present one creates.
+func (f *fixture) withNewToken(person *vaulttest.Person, create string, data map[string]any) *vaulttest.Person {
+	f.t.Helper()
+	made, err := person.Client.Logical().WriteWithContext(f.t.Context(), create, data)
+	must(f.t, err)
 	other := *person
-	other.Client, err = w.Client(made.Auth.ClientToken)
-	must(w.t, err)
+	other.Client, err = f.Client(made.Auth.ClientToken)
+	must(f.t, err)
 	return &other
 }
 
-func TestAPersonIsOneVoiceWithWhateverToken(t *testing.T) {
+func TestPersonCountsOnceWithSeveralTokens(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
-	makers := w.mount.Path + "-makers"
-	must(t, w.Policy(t.Context(), makers, `path "auth/token/create" { capabilities = ["update"] }`))
-	_, err := w.Root().Logical().WriteWithContext(t.Context(), "auth/userpass/users/"+w.bob.Name, map[string]any{
-		"password": w.bob.Password, "token_policies": []string{w.mount.UserPolicy, makers},
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	makers := f.mount.Path + "-makers"
+	must(t, f.Policy(t.Context(), makers, `path "auth/token/create" { capabilities = ["update"] }`))
+	_, err := f.Root().Logical().WriteWithContext(t.Context(), "auth/userpass/users/"+f.bob.Name, map[string]any{
+		"password": f.bob.Password, "token_policies": []string{f.mount.UserPolicy, makers},
 	})
 	must(t, err)
-	must(t, w.bob.Login(t.Context()))
-	id := w.ask(w.alice, map[string]any{"role": "otp"})
-	w.approve(id, w.bob)
+	must(t, f.bob.Login(t.Context()))
+	id := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.approve(id, f.bob)
 	for what, data := range map[string]map[string]any{
-		"a child":       {"policies": []string{w.mount.UserPolicy}},
-		"a batch token": {"policies": []string{w.mount.UserPolicy}, "type": "batch"},
+		"a child":       {"policies": []string{f.mount.UserPolicy}},
+		"a batch token": {"policies": []string{f.mount.UserPolicy}, "type": "batch"},
 	} {
-		w.does(w.with(w.bob, "auth/token/create", data), "approve", map[string]any{"id": id, "comment": "with " + what})
+		f.mustWriteAs(f.withNewToken(f.bob, "auth/token/create", data), "approve", map[string]any{"id": id, "comment": "with " + what})
 	}
-	w.wantCounted(id, "1")
-	if decisions := w.request(w.alice, id)["decisions"].([]any); len(decisions) != 1 {
+	f.wantApprovals(id, "1")
+	if decisions := f.readRequest(f.alice, id)["decisions"].([]any); len(decisions) != 1 {
 		t.Errorf("there are %d decisions", len(decisions))
 	}
-	w.wantState(id, "pending")
+	f.wantState(id, "pending")
 }
 
-// Membership also comes through groups inside the group, and goes the same way.
-func TestApproversOfInnerGroupsCountAsLongAsTheyAreThere(t *testing.T) {
+// Vault passes membership on from a subgroup. Removing the subgroup takes the membership away.
+func TestMembersOfASubgroupCountOnlyWhileItIsASubgroup(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
-	inner, err := w.Group(t.Context(), "dba-inner", w.carol)
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	inner, err := f.Group(t.Context(), "dba-inner", f.carol)
 	must(t, err)
-	must(t, w.dba.SetMembers(t.Context(), w.bob))
-	must(t, w.dba.SetSubgroups(t.Context(), inner))
-	id := w.ask(w.alice, map[string]any{"role": "otp"})
-	w.approve(id, w.bob, w.carol)
-	w.wantState(id, "approved")
-	must(t, w.dba.SetSubgroups(t.Context()))
-	w.refusesClaim(id, "1 of 2", w.carol.Name)
-	must(t, w.dba.SetSubgroups(t.Context(), inner))
-	w.claim(w.alice, id)
+	must(t, f.dba.SetMembers(t.Context(), f.bob))
+	must(t, f.dba.SetSubgroups(t.Context(), inner))
+	id := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.approve(id, f.bob, f.carol)
+	f.wantState(id, "approved")
+	must(t, f.dba.SetSubgroups(t.Context()))
+	f.wantClaimRefused(id, "1 of 2", f.carol.Name)
+	must(t, f.dba.SetSubgroups(t.Context(), inner))
+	f.claim(f.alice, id)
 }
 
-// A role's path may lead back to the engine. Whoever holds a grant token is nobody there: it has no entity.
-func TestAGrantCannotDecideOrClaim(t *testing.T) {
+// A role's path may lead back to the engine. The engine refuses a grant token there, because it has no entity.
+func TestGrantTokenCannotDecideClaimOrRevoke(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	back := w.mount.Path + "-back"
-	must(t, w.Policy(t.Context(), back, `path "`+w.mount.Path+`/*" { capabilities = ["create", "read", "update", "list"] }`))
-	must(t, w.mount.AllowGrants(t.Context(), back, "ssh-"+w.mount.Path+"-otp"))
-	target := w.ask(w.alice, map[string]any{"role": "otp"})
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	back := f.mount.Path + "-back"
+	must(t, f.Policy(t.Context(), back, `path "`+f.mount.Path+`/*" { capabilities = ["create", "read", "update", "list"] }`))
+	must(t, f.mount.AllowGrants(t.Context(), back, "ssh-"+f.mount.Path+"-otp"))
+	target := f.ask(f.alice, map[string]any{"role": "otp"})
 	for _, path := range []string{"approve", "claim", "revoke", "cancel"} {
-		w.quick("loop", map[string]any{
-			"path": w.mount.Path + "/" + path, "operation": "write", "data": map[string]any{"id": "{{.Parameters.id}}"}, "grant_policies": back,
+		f.addRole("loop", map[string]any{
+			"path": f.mount.Path + "/" + path, "operation": "write", "data": map[string]any{"id": "{{.Parameters.id}}"}, "grant_policies": back,
 			"parameters": map[string]any{"id": map[string]any{"pattern": "[0-9a-f-]{36}", "required": true}}, "allow_unleased": true,
 		})
-		id := w.ask(w.alice, map[string]any{"role": "loop", "parameters": "id=" + target})
-		w.approve(id, w.bob)
-		w.refuses(w.alice, "claim", map[string]any{"id": id}, "no entity", "nothing was given out")
+		id := f.ask(f.alice, map[string]any{"role": "loop", "parameters": "id=" + target})
+		f.approve(id, f.bob)
+		f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "no entity", "nothing was given out")
 	}
-	w.wantState(target, "pending")
-	w.wantNoTokens()
+	f.wantState(target, "pending")
+	f.wantNoGrantTokens()
 }
 
-// What was claimed with a token ends with it, also with one that Vault does not store.
-func TestAGrantEndsWithTheTokenItWasClaimedWith(t *testing.T) {
+// Vault ends a lease with the token that made it, and does so for batch tokens too, which it does not store.
+func TestGrantEndsWithTheTokenThatClaimedIt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	pg := w.database()
-	makers := w.mount.Path + "-makers"
-	must(t, w.Policy(t.Context(), makers, `path "auth/token/create" { capabilities = ["update"] }`))
-	_, err := w.Root().Logical().WriteWithContext(t.Context(), "auth/userpass/users/"+w.alice.Name, map[string]any{
-		"password": w.alice.Password, "token_policies": []string{w.mount.UserPolicy, makers},
+	f := newFixture(t, vaulttest.MountOptions{})
+	pg := f.addDatabaseRole()
+	makers := f.mount.Path + "-makers"
+	must(t, f.Policy(t.Context(), makers, `path "auth/token/create" { capabilities = ["update"] }`))
+	_, err := f.Root().Logical().WriteWithContext(t.Context(), "auth/userpass/users/"+f.alice.Name, map[string]any{
+		"password": f.alice.Password, "token_policies": []string{f.mount.UserPolicy, makers},
 	})
 	must(t, err)
-	must(t, w.alice.Login(t.Context()))
+	must(t, f.alice.Login(t.Context()))
 	for _, kind := range []string{"batch", "service"} {
-		id := w.ask(w.alice, map[string]any{"role": "db", "ttl": "10m"})
-		w.approve(id, w.bob, w.carol)
-		short := w.with(w.alice, "auth/token/create", map[string]any{"policies": []string{w.mount.UserPolicy}, "type": kind, "ttl": "3s"})
-		credential := w.claim(short, id)
-		w.wantLogin(pg, credential, true)
-		w.gone(pg, credential)
+		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
+		f.approve(id, f.bob, f.carol)
+		short := f.withNewToken(f.alice, "auth/token/create", map[string]any{"policies": []string{f.mount.UserPolicy}, "type": kind, "ttl": "3s"})
+		credential := f.claim(short, id)
+		f.wantLogin(pg, credential, true)
+		f.waitUntilGone(pg, credential)
 		vaulttest.Eventually(t, "the end to be on record", func(context.Context) error {
-			if state := w.request(w.alice, id)["state"]; state != "ended" {
+			if state := f.readRequest(f.alice, id)["state"]; state != "ended" {
 				return fmt.Errorf("the request is %v", state)
 			}
 			return nil
 		})
-		if end := w.end(id); end["end_reason"] != "lease_revoked" {
+		if end := f.readEnd(id); end["end_reason"] != "lease_revoked" {
 			t.Errorf("with a %s token the end is %v", kind, end)
 		}
 	}
 }
 
-// Vault repeats a call to a plugin that shut down while it was at it.
-func TestReloadingThePluginWhileItClaimsGrantsOnce(t *testing.T) {
+// Vault repeats a call to a plugin that shut down during the call.
+func TestClaimDuringAPluginReloadGrantsOnce(t *testing.T) {
 	const rounds = 12
 	cluster := vaulttest.New(t, vaulttest.Options{LogLevel: "error"})
-	w := worldOn(t, cluster, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
 	granted := 0
 	for round := range rounds {
-		id := w.ask(w.alice, map[string]any{"role": "otp", "ttl": "10m"})
-		w.approve(id, w.bob)
+		id := f.ask(f.alice, map[string]any{"role": "otp", "ttl": "10m"})
+		f.approve(id, f.bob)
 		var calls sync.WaitGroup
 		var claimErr error
-		calls.Go(func() { _, claimErr = w.as(w.alice, "claim", map[string]any{"id": id}) })
+		calls.Go(func() { _, claimErr = f.writeAs(f.alice, "claim", map[string]any{"id": id}) })
 		time.Sleep(time.Duration(round*3) * time.Millisecond)
-		_, err := w.Root().Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Mounts: []string{w.mount.Path + "/"}})
+		_, err := f.Root().Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Mounts: []string{f.mount.Path + "/"}})
 		must(t, err)
 		calls.Wait()
 		if claimErr != nil && !isRefusal(claimErr) {
 			t.Logf("round %d: %v", round, claimErr)
 		}
-		state := w.request(w.alice, id)["state"]
+		state := f.readRequest(f.alice, id)["state"]
 		if claimErr == nil && state != "active" {
 			t.Errorf("round %d: the claim reports success and the request is %v", round, state)
 		}
 		if state != "active" {
-			w.claim(w.alice, id)
+			f.claim(f.alice, id)
 		}
 		granted++
-		if _, err := w.as(w.alice, "claim", map[string]any{"id": id}); !isRefusal(err) {
-			t.Errorf("round %d: a granted request is claimed again: %v", round, err)
+		if _, err := f.writeAs(f.alice, "claim", map[string]any{"id": id}); !isRefusal(err) {
+			t.Errorf("round %d: the second claim of a granted request is answered with %v", round, err)
 		}
 	}
-	tokens, err := w.mount.GrantTokens(t.Context())
+	tokens, err := f.mount.GrantTokens(t.Context())
 	must(t, err)
 	if len(tokens) != granted {
 		t.Errorf("%d grant tokens for %d grants", len(tokens), granted)

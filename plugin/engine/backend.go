@@ -1,7 +1,7 @@
 // Package engine is the Vault secrets engine: one path_*.go per endpoint, the leased secret, and the periodic work.
 //
-// Handlers gather facts (the request record, who the caller is and which groups they are in, the role and policy as they
-// are now), ask package approval what follows from them, and store the result. They decide nothing themselves.
+// A handler reads its fields, says to package ledger what the caller wants, and shows what came of it. What may happen is
+// decided in package approval; who somebody is, in package people.
 package engine
 
 import (
@@ -17,6 +17,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/issuer"
+	"github.com/vault-jit/vault-jit/plugin/ledger"
+	"github.com/vault-jit/vault-jit/plugin/people"
 	"github.com/vault-jit/vault-jit/plugin/store"
 )
 
@@ -26,15 +28,15 @@ var Version = "v0.0.0-dev"
 type backend struct {
 	*framework.Backend
 
-	store *store.Store[Config]
+	store  *store.Store[Config]
+	ledger *ledger.Ledger
+	source people.Source
 	// now is the clock; only a test of the handlers replaces it.
 	now func() time.Time
 
 	issuer atomic.Pointer[issuer.Issuer]
 	// issuerMu guards the making of the issuer from the configuration; no call to Vault is made under it.
 	issuerMu sync.Mutex
-	// claims is held for reading by each claim under way, and nobody waits for it: see whileNothingIsClaimed.
-	claims sync.RWMutex
 	// configuring lets one change of the configuration happen at a time; the others are refused, not kept waiting.
 	configuring sync.Mutex
 	// definitions orders changes of groups, policies and roles, which refer to each other.
@@ -52,6 +54,11 @@ func Factory(ctx context.Context, config *logical.BackendConfig) (logical.Backen
 	b := newBackend()
 	if err := b.Setup(ctx, config); err != nil {
 		return nil, fmt.Errorf("setting up the jit secrets engine: %w", err)
+	}
+	b.ledger = ledger.New(b.store.Requests, b.issuerFor, b.now, b.Logger())
+	b.source = people.Source{
+		Directory: b.System(), Groups: b.store.Groups, Roles: b.store.Roles, Policies: b.store.Policies,
+		Session: b.sessionFor, MaxWindow: b.System().MaxLeaseTTL, Logger: b.Logger(),
 	}
 	return b, nil
 }
@@ -79,7 +86,7 @@ func newBackend() *backend {
 			b.pathTidy(),
 		),
 		Secrets:      []*framework.Secret{b.grantSecret()},
-		PeriodicFunc: b.periodic,
+		PeriodicFunc: b.runPeriodic,
 		Invalidate:   b.invalidate,
 		Clean:        b.clean,
 	}
@@ -92,7 +99,7 @@ func newBackend() *backend {
 // HandleRequest checks the input before the framework does, which would convert some of it silently.
 func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	if err := b.checkInput(req); err != nil {
-		return refused(err), nil
+		return respond(nil, err)
 	}
 	return b.Backend.HandleRequest(ctx, req)
 }
@@ -108,80 +115,15 @@ func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request
 func (b *backend) invalidate(_ context.Context, key string) {
 	b.store.Invalidate(key)
 	if key == store.ConfigKey {
-		b.replaceIssuer(nil)
+		b.replaceIssuer(nil) //nolint:contextcheck // the old login ends after the call
 	}
 }
 
-func (b *backend) clean(context.Context) { b.replaceIssuer(nil) }
-
-func (b *backend) replaceIssuer(next *issuer.Issuer) {
-	b.issuerMu.Lock() // so that none made from what was stored before takes its place
-	defer b.issuerMu.Unlock()
-	if previous := b.issuer.Swap(next); previous != nil {
-		previous.Close()
-	}
-}
-
-// issuerFor returns the issuer that the configuration describes.
-func (b *backend) issuerFor(ctx context.Context, s logical.Storage) (*issuer.Issuer, error) {
+func (b *backend) clean(context.Context) {
+	b.ledger.Close()
 	if current := b.issuer.Load(); current != nil {
-		return current, nil
+		current.Session().Close()
 	}
-	b.issuerMu.Lock()
-	defer b.issuerMu.Unlock()
-	if current := b.issuer.Load(); current != nil {
-		return current, nil
-	}
-	config, err := b.store.Config.Get(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	if config == nil {
-		return nil, errNotConfigured
-	}
-	made, err := issuer.New(config.Connection)
-	if err != nil {
-		return nil, fmt.Errorf("the stored configuration is not usable: %w", err)
-	}
-	b.issuer.Store(made)
-	return made, nil
-}
-
-// grace is how long work goes on for a caller who has gone.
-const grace = 5 * time.Second
-
-// outlasting is a context that goes on for a moment after the given one has ended, for what must not be broken off
-// half-way. Only for a moment: when Vault steps down, it ends the contexts of its plugins and then waits for them.
-func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
-	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
-	return out, func() {
-		stop()
-		cancel()
-	}
-}
-
-// refused is the answer to what a user did wrong: status 400, and nothing was stored.
-func refused(err error) *logical.Response { return logical.ErrorResponse(err.Error()) }
-
-// changing marks an operation that writes: it runs on the active node of the primary cluster only, so that no side
-// effect happens twice.
-func changing(handler framework.OperationFunc, summary string) *framework.PathOperation {
-	return &framework.PathOperation{
-		Callback:                    handler,
-		Summary:                     summary,
-		ForwardPerformanceStandby:   true,
-		ForwardPerformanceSecondary: true,
-	}
-}
-
-// onActive marks a read of what only the active node knows.
-func onActive(handler framework.OperationFunc, summary string) *framework.PathOperation {
-	return &framework.PathOperation{Callback: handler, Summary: summary, ForwardPerformanceStandby: true}
-}
-
-func reading(handler framework.OperationFunc, summary string) *framework.PathOperation {
-	return &framework.PathOperation{Callback: handler, Summary: summary}
 }
 
 func display(suffix string) *framework.DisplayAttributes {

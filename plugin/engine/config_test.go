@@ -11,16 +11,16 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-func TestConfigIsPartlyWrittenAndNeverShowsASecret(t *testing.T) {
+func TestConfigKeepsFieldsThatAreNotWrittenAndShowsNoSecret(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.set("config", map[string]any{"retention": "7d", "max_pending_per_requester": 5})
-	w.set("config", map[string]any{"auditor_group_ids": w.dba.ID})
-	config, err := w.mount.Read(t.Context(), "config")
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.writeAsAdmin("config", map[string]any{"retention": "7d", "max_pending_per_requester": 5})
+	f.writeAsAdmin("config", map[string]any{"auditor_group_ids": f.dba.ID})
+	config, err := f.mount.Read(t.Context(), "config")
 	must(t, err)
 	for field, want := range map[string]string{
-		"address": w.Address(), "role_id": w.mount.RoleID, "token_role": w.mount.TokenRole, "auth_mount": "approle",
-		"retention": "604800", "max_pending_per_requester": "5", "auditor_group_ids": "[" + w.dba.ID + "]",
+		"address": f.Address(), "role_id": f.mount.RoleID, "token_role": f.mount.TokenRole, "auth_mount": "approle",
+		"retention": "604800", "max_pending_per_requester": "5", "auditor_group_ids": "[" + f.dba.ID + "]",
 	} {
 		if got := fmt.Sprint(config.Data[field]); got != want {
 			t.Errorf("%s reads %s, want %s", field, got, want)
@@ -33,10 +33,10 @@ func TestConfigIsPartlyWrittenAndNeverShowsASecret(t *testing.T) {
 	}
 }
 
-// Whoever may write the configuration must not be able to have the engine's secret sent to a server of their own.
-func TestStoredSecretIsNeverSentElsewhere(t *testing.T) {
+// Somebody who may write the configuration must not be able to send the engine's secret to their own server.
+func TestStoredSecretIsNeverSentToAnotherServer(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
+	f := newFixture(t, vaulttest.MountOptions{})
 	var calls atomic.Int64
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
 	defer elsewhere.Close()
@@ -44,24 +44,24 @@ func TestStoredSecretIsNeverSentElsewhere(t *testing.T) {
 		{"address": elsewhere.URL}, {"namespace": "team"}, {"auth_mount": "other"}, {"tls_server_name": "x"}, {"role_id": "x"},
 		{"address": elsewhere.URL, "secret_id": ""}, {"address": elsewhere.URL, "token": ""},
 	} {
-		before, err := w.mount.Storage(t.Context())
+		before, err := f.mount.Storage(t.Context())
 		must(t, err)
-		w.refusesSet("config", change)
-		after, err := w.mount.Storage(t.Context())
+		f.wantAdminRefused("config", change)
+		after, err := f.mount.Storage(t.Context())
 		must(t, err)
 		if before["config"] != after["config"] {
 			t.Errorf("%v was stored", change)
 		}
 	}
 	if calls.Load() > 0 {
-		t.Errorf("%d calls went elsewhere", calls.Load())
+		t.Errorf("%d calls reached the other server", calls.Load())
 	}
 }
 
 func TestConfigThatCannotLogInIsNotStored(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
-	good := map[string]any{"address": w.Address(), "role_id": w.mount.RoleID, "secret_id": w.mount.SecretID, "token_role": w.mount.TokenRole}
+	f := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
+	good := map[string]any{"address": f.Address(), "role_id": f.mount.RoleID, "secret_id": f.mount.SecretID, "token_role": f.mount.TokenRole}
 	for field, c := range map[string]struct{ value, says string }{
 		"secret_id":  {"wrong", "AppRole"},
 		"address":    {"vault:8200", "address"},
@@ -75,94 +75,94 @@ func TestConfigThatCannotLogInIsNotStored(t *testing.T) {
 			bad[name] = value
 		}
 		bad[field] = c.value
-		w.refusesSet("config", bad, c.says)
+		f.wantAdminRefused("config", bad, c.says)
 	}
-	w.refusesSet("config", map[string]any{"address": w.Address()}, "role_id")
-	config, err := w.mount.Read(t.Context(), "config")
+	f.wantAdminRefused("config", map[string]any{"address": f.Address()}, "role_id")
+	config, err := f.mount.Read(t.Context(), "config")
 	must(t, err)
 	if config != nil {
 		t.Errorf("stored: %v", config.Data)
 	}
-	w.set("config", good)
+	f.writeAsAdmin("config", good)
 }
 
-func TestMissingCapabilitiesAreNamedWithTheLineThatGivesThem(t *testing.T) {
+func TestConfigWarnsOfMissingCapabilitiesWithThePolicyLine(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	answer := w.set("config", map[string]any{"retention": "1h"})
+	f := newFixture(t, vaulttest.MountOptions{})
+	answer := f.writeAsAdmin("config", map[string]any{"retention": "1h"})
 	warnings := strings.Join(answer.Warnings, "\n")
 	if !strings.Contains(warnings, `path "identity/group/id/*" { capabilities = ["read"] }`) {
-		t.Errorf("an optional capability is not offered: %s", warnings)
+		t.Errorf("the warnings do not name the optional capability: %s", warnings)
 	}
 	if strings.Contains(warnings, "may not") {
-		t.Errorf("the documented policy is said to lack something: %s", warnings)
+		t.Errorf("the warnings say that the documented policy is not enough: %s", warnings)
 	}
-	must(t, w.Policy(t.Context(), w.mount.EnginePolicy, strings.ReplaceAll(
-		vaulttest.EnginePolicy(w.mount.TokenRole, w.mount.AppRole), `path "sys/leases/revoke"`, `path "sys/leases/none"`)))
-	answer = w.set("config", map[string]any{"retention": "2h"})
+	must(t, f.Policy(t.Context(), f.mount.EnginePolicy, strings.ReplaceAll(
+		vaulttest.EnginePolicy(f.mount.TokenRole, f.mount.AppRole), `path "sys/leases/revoke"`, `path "sys/leases/none"`)))
+	answer = f.writeAsAdmin("config", map[string]any{"retention": "2h"})
 	if warnings := strings.Join(answer.Warnings, "\n"); !strings.Contains(warnings, `may not update sys/leases/revoke; give it: path "sys/leases/revoke" { capabilities = ["create", "update"] }`) {
-		t.Errorf("the missing capability is not named: %s", warnings)
+		t.Errorf("the warnings do not name the missing capability: %s", warnings)
 	}
 }
 
-func TestRotatedSecretIsTheOnlyOneThatWorks(t *testing.T) {
+func TestRotationDestroysTheReplacedSecret(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	old := map[string]any{"role_id": w.mount.RoleID, "secret_id": w.mount.SecretID}
-	must(t, login(w, old))
-	w.set("config/rotate-root", nil)
-	if login(w, old) == nil {
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	old := map[string]any{"role_id": f.mount.RoleID, "secret_id": f.mount.SecretID}
+	must(t, f.loginAppRole(old))
+	f.writeAsAdmin("config/rotate-root", nil)
+	if f.loginAppRole(old) == nil {
 		t.Error("the replaced secret_id still works")
 	}
-	w.endEngineTokens() // so that it logs in with what is stored
-	id := w.ask(w.alice, map[string]any{"role": "otp"})
-	w.approve(id, w.bob)
-	w.claim(w.alice, id)
+	f.endEngineTokens() // so that it logs in with the stored secret
+	id := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.approve(id, f.bob)
+	f.claim(f.alice, id)
 }
 
-func TestStatusTellsThatTheEngineCannotLogIn(t *testing.T) {
+func TestStatusShowsThatTheEngineCannotLogIn(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := w.ask(w.alice, map[string]any{"role": "otp"})
-	w.approve(id, w.bob)
-	_, err := w.Root().Logical().WriteWithContext(t.Context(), "auth/approle/role/"+w.mount.AppRole+"/secret-id/destroy",
-		map[string]any{"secret_id": w.mount.SecretID})
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	id := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.approve(id, f.bob)
+	_, err := f.Root().Logical().WriteWithContext(t.Context(), "auth/approle/role/"+f.mount.AppRole+"/secret-id/destroy",
+		map[string]any{"secret_id": f.mount.SecretID})
 	must(t, err)
-	w.endEngineTokens()
-	w.refuses(w.alice, "claim", map[string]any{"id": id}, "logging in to Vault by AppRole")
-	status, err := w.mount.Read(t.Context(), "status")
+	f.endEngineTokens()
+	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "logging in to Vault by AppRole")
+	status, err := f.mount.Read(t.Context(), "status")
 	must(t, err)
 	problem := fmt.Sprint(status.Data["login_problem"])
 	if status.Data["logged_in"] != false || status.Data["token_expires_at"] != "" || !strings.Contains(problem, "logging in to Vault by AppRole") {
 		t.Errorf("the status is %v", status.Data)
 	}
-	secret, err := w.mount.NewSecretID(t.Context())
+	secret, err := f.mount.NewSecretID(t.Context())
 	must(t, err)
-	w.set("config", map[string]any{"secret_id": secret})
-	w.wantStatus("logged_in", "true")
-	w.claim(w.alice, id)
+	f.writeAsAdmin("config", map[string]any{"secret_id": secret})
+	f.wantStatus("logged_in", "true")
+	f.claim(f.alice, id)
 }
 
-func login(w *world, credentials map[string]any) error {
-	_, err := w.Root().Logical().WriteWithContext(w.t.Context(), "auth/approle/login", credentials)
+func (f *fixture) loginAppRole(credentials map[string]any) error {
+	_, err := f.Root().Logical().WriteWithContext(f.t.Context(), "auth/approle/login", credentials)
 	return err
 }
 
 func TestConfigCannotBeDeletedWhileGrantsLive(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := w.ask(w.alice, map[string]any{"role": "otp"})
-	w.approve(id, w.bob)
-	w.claim(w.alice, id)
-	wantRefusal(t, w.mount.Delete(t.Context(), "config"), id)
-	w.does(w.alice, "revoke", map[string]any{"id": id})
-	must(t, w.mount.Delete(t.Context(), "config"))
-	id = w.ask(w.alice, map[string]any{"role": "otp"})
-	w.approve(id, w.bob)
-	w.refuses(w.alice, "claim", map[string]any{"id": id}, "not configured")
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	id := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.approve(id, f.bob)
+	f.claim(f.alice, id)
+	wantRefusal(t, f.mount.Delete(t.Context(), "config"), id)
+	f.mustWriteAs(f.alice, "revoke", map[string]any{"id": id})
+	must(t, f.mount.Delete(t.Context(), "config"))
+	id = f.ask(f.alice, map[string]any{"role": "otp"})
+	f.approve(id, f.bob)
+	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "not configured")
 }
 
 func TestEngineIgnoresItsServersEnvironment(t *testing.T) {
@@ -172,14 +172,14 @@ func TestEngineIgnoresItsServersEnvironment(t *testing.T) {
 		"VAULT_PROXY_ADDR=http://127.0.0.1:1", "VAULT_HTTP_PROXY=http://127.0.0.1:1", "HTTP_PROXY=http://127.0.0.1:1", "HTTPS_PROXY=http://127.0.0.1:1",
 		`VAULT_HEADERS={"X-Vault-Token":"x"}`,
 	}})
-	w := worldOn(t, cluster, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := w.ask(w.alice, map[string]any{"role": "otp"})
-	w.approve(id, w.bob)
-	credential := w.claim(w.alice, id)
+	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	id := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.approve(id, f.bob)
+	credential := f.claim(f.alice, id)
 	if credential.Data["key"] == nil {
 		t.Errorf("the claim answers %v", credential.Data)
 	}
-	w.does(w.alice, "revoke", map[string]any{"id": id})
-	w.wantState(id, "ended")
+	f.mustWriteAs(f.alice, "revoke", map[string]any{"id": id})
+	f.wantState(id, "ended")
 }

@@ -12,23 +12,23 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// ledger counts the engine's calls by kind.
-type ledger struct {
+// callCounter counts the engine's calls by kind.
+type callCounter struct {
 	mu    sync.Mutex
 	calls []string
 }
 
-func (l *ledger) step(name string, do func() error) error {
-	l.mu.Lock()
-	l.calls = append(l.calls, name)
-	l.mu.Unlock()
+func (c *callCounter) step(name string, do func() error) error {
+	c.mu.Lock()
+	c.calls = append(c.calls, name)
+	c.mu.Unlock()
 	return do()
 }
 
-func (l *ledger) count(kinds ...string) (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, call := range l.calls {
+func (c *callCounter) count(kinds ...string) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, call := range c.calls {
 		for _, kind := range kinds {
 			if strings.HasPrefix(call, kind) {
 				n++
@@ -38,26 +38,26 @@ func (l *ledger) count(kinds ...string) (n int) {
 	return n
 }
 
-// Every storage and HTTP call costs about as much as a whole request to Vault's KV, so their number is the engine's speed.
+// The number of calls decides the engine's speed: a storage or HTTP call costs about as much as a request to Vault's KV.
 func TestOperationsStayWithinTheirBudgetOfCalls(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
-	calls := &ledger{}
-	stage, err := enginetest.New(t.Context(), w.Address(), calls.step, "alice", "bob")
+	f := newFixture(t, vaulttest.MountOptions{})
+	counter := &callCounter{}
+	engine, err := enginetest.New(t.Context(), f.Address(), counter.step, "alice", "bob")
 	must(t, err)
-	t.Cleanup(stage.Close)
+	t.Cleanup(engine.Close)
 	write := func(who, path string, data map[string]any) *logical.Response {
 		t.Helper()
-		response, err := stage.Call(t.Context(), logical.UpdateOperation, who, path, data)
+		response, err := engine.Call(t.Context(), logical.UpdateOperation, who, path, data)
 		must(t, err)
 		return response
 	}
-	long, err := w.EnableSSHOTP(t.Context(), "ssh-"+w.mount.Path, "otp")
+	long, err := f.EnableSSHOTP(t.Context(), "ssh-"+f.mount.Path, "otp")
 	must(t, err)
-	short, err := w.EnableDatabase(t.Context(), "database-"+w.mount.Path, vaulttest.SharedPostgres(t), "short", time.Minute, 24*time.Hour)
+	short, err := f.EnableDatabase(t.Context(), "database-"+f.mount.Path, vaulttest.SharedPostgres(t), "short", time.Minute, 24*time.Hour)
 	must(t, err)
-	must(t, w.mount.AllowGrants(t.Context(), long.Policy, short.Policy))
+	must(t, f.mount.AllowGrants(t.Context(), long.Policy, short.Policy))
 	write("", "config", map[string]any{
-		"address": stage.Address, "role_id": w.mount.RoleID, "secret_id": w.mount.SecretID, "token_role": w.mount.TokenRole,
+		"address": engine.Address, "role_id": f.mount.RoleID, "secret_id": f.mount.SecretID, "token_role": f.mount.TokenRole,
 	})
 	write("", "approver-groups/dba", map[string]any{"entity_ids": []any{"bob"}})
 	write("", "policies/one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
@@ -72,7 +72,7 @@ func TestOperationsStayWithinTheirBudgetOfCalls(t *testing.T) {
 	}{{"otp", 2}, {"db", 3}} {
 		var id string
 		var lease *logical.Secret
-		for warm := range 2 {
+		for round := range 2 { // the first round warms up
 			for _, operation := range []struct {
 				name                string
 				reads, writes, http int
@@ -83,16 +83,16 @@ func TestOperationsStayWithinTheirBudgetOfCalls(t *testing.T) {
 				}},
 				{"approve", 1, 2, 0, func() { write("bob", "approve", map[string]any{"id": id}) }},
 				{"claim", 1, 3, upstream.http, func() { lease = write("alice", "claim", map[string]any{"id": id}).Secret }},
-				{"lease revoke", 1, 3, 2, func() { must(t, stage.Revoke(t.Context(), lease)) }},
+				{"lease revoke", 1, 3, 2, func() { must(t, engine.Revoke(t.Context(), lease)) }},
 			} {
-				calls.calls = nil
+				counter.calls = nil
 				operation.run()
-				reads := calls.count("storage get", "storage list")
-				writes := calls.count("storage put", "storage delete")
-				http := calls.count("http")
-				if warm > 0 && (reads > operation.reads || writes > operation.writes || http > operation.http) {
+				reads := counter.count("storage get", "storage list")
+				writes := counter.count("storage put", "storage delete")
+				http := counter.count("http")
+				if round > 0 && (reads > operation.reads || writes > operation.writes || http > operation.http) {
 					t.Errorf("%s of %s takes %d reads, %d writes and %d HTTP calls; its budget is %d, %d and %d: %q",
-						operation.name, upstream.role, reads, writes, http, operation.reads, operation.writes, operation.http, calls.calls)
+						operation.name, upstream.role, reads, writes, http, operation.reads, operation.writes, operation.http, counter.calls)
 				}
 			}
 		}

@@ -13,37 +13,37 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// crowdSize is how many requests are alive at the same time, each of them decided on and claimed from several sides at once.
+// crowdSize is how many requests are open at the same time. Several people decide on and claim each of them at once.
 const crowdSize = 200
 
-func TestCrowdLosesNoDecisionAndGetsNoGrantTwice(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{Config: map[string]any{"max_pending_per_requester": crowdSize}})
-	dave, err := w.mount.Person(t.Context(), "dave")
+func TestConcurrentCallsLoseNoDecisionAndGrantOnce(t *testing.T) {
+	f := newFixture(t, vaulttest.MountOptions{Config: map[string]any{"max_pending_per_requester": crowdSize}})
+	dave, err := f.mount.Person(t.Context(), "dave")
 	must(t, err)
-	must(t, w.dba.SetMembers(t.Context(), w.bob, w.carol, dave))
-	upstream, err := w.EnableSSHOTP(t.Context(), "ssh-"+w.mount.Path, "otp")
+	must(t, f.dba.SetMembers(t.Context(), f.bob, f.carol, dave))
+	upstream, err := f.EnableSSHOTP(t.Context(), "ssh-"+f.mount.Path, "otp")
 	must(t, err)
-	must(t, w.mount.AllowGrants(t.Context(), upstream.Policy))
-	w.set("policies/two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	must(t, f.mount.AllowGrants(t.Context(), upstream.Policy))
+	f.writeAsAdmin("policies/two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
 	const roles = 20
 	for n := range roles {
-		w.set(fmt.Sprintf("roles/otp%d", n), map[string]any{
+		f.writeAsAdmin(fmt.Sprintf("roles/otp%d", n), map[string]any{
 			"policy": "two", "path": upstream.Path, "operation": "write", "data": map[string]any{"ip": "127.0.0.1"},
 			"grant_policies": []string{upstream.Policy},
 		})
 	}
-	requesters := []*vaulttest.Person{w.alice, w.mallory}
+	requesters := []*vaulttest.Person{f.alice, f.mallory}
 
-	// life is one request and which of the calls about it were accepted.
-	type life struct {
+	// tracked is one request and the number of accepted calls about it, by kind.
+	type tracked struct {
 		id       string
 		mu       sync.Mutex
 		accepted map[string]int
 	}
-	lives := make([]*life, crowdSize)
-	// try makes a call; anything but success or a refusal is a failure of the engine's.
-	try := func(l *life, name string, person *vaulttest.Person, path string) {
-		_, err := person.Write(context.WithoutCancel(t.Context()), w.mount.Path+"/"+path, map[string]any{"id": l.id})
+	requests := make([]*tracked, crowdSize)
+	// try makes a call. The engine must accept or refuse it; the test fails on any other error.
+	try := func(l *tracked, name string, person *vaulttest.Person, path string) {
+		_, err := person.Write(context.WithoutCancel(t.Context()), f.mount.Path+"/"+path, map[string]any{"id": l.id})
 		var response *api.ResponseError
 		switch {
 		case err == nil:
@@ -55,20 +55,20 @@ func TestCrowdLosesNoDecisionAndGetsNoGrantTwice(t *testing.T) {
 		}
 	}
 	var crowd sync.WaitGroup
-	for n := range lives {
+	for n := range requests {
 		crowd.Go(func() {
 			requester := requesters[n%len(requesters)]
-			answer, err := requester.Write(t.Context(), w.mount.Path+"/request",
+			answer, err := requester.Write(t.Context(), f.mount.Path+"/request",
 				map[string]any{"role": fmt.Sprintf("otp%d", n%roles), "reason": "crowd", "ttl": "10m"})
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			l := &life{id: answer.Data["id"].(string), accepted: map[string]int{}}
-			lives[n] = l
+			l := &tracked{id: answer.Data["id"].(string), accepted: map[string]int{}}
+			requests[n] = l
 			var calls sync.WaitGroup
-			calls.Go(func() { try(l, "bob", w.bob, "approve") })
-			calls.Go(func() { try(l, "carol", w.carol, "approve") })
+			calls.Go(func() { try(l, "bob", f.bob, "approve") })
+			calls.Go(func() { try(l, "carol", f.carol, "approve") })
 			switch n % 4 {
 			case 1:
 				calls.Go(func() { try(l, "denial", dave, "deny") })
@@ -87,11 +87,11 @@ func TestCrowdLosesNoDecisionAndGetsNoGrantTwice(t *testing.T) {
 	crowd.Wait()
 
 	granted := 0
-	for n, l := range lives {
+	for n, l := range requests {
 		if l == nil {
 			continue
 		}
-		shown := w.request(requesters[n%len(requesters)], l.id)
+		shown := f.readRequest(requesters[n%len(requesters)], l.id)
 		decisions := l.accepted["bob"] + l.accepted["carol"] + l.accepted["dave"] + l.accepted["denial"]
 		if recorded := len(shown["decisions"].([]any)); recorded != decisions {
 			t.Errorf("request %s has %d decisions on record; %d were accepted", l.id, recorded, decisions)
@@ -109,13 +109,13 @@ func TestCrowdLosesNoDecisionAndGetsNoGrantTwice(t *testing.T) {
 		case l.accepted["denial"] > 0:
 			want = "denied"
 		case approvals >= 2:
-			want = "active" // the last claim came after everything else, so nothing stood in its way
+			want = "active" // the last claim came after all other calls, so it must have succeeded
 		}
 		if shown["state"] != want {
 			t.Errorf("request %s is %v after %v, want %s", l.id, shown["state"], l.accepted, want)
 		}
 	}
-	tokens, err := w.mount.GrantTokens(t.Context())
+	tokens, err := f.mount.GrantTokens(t.Context())
 	must(t, err)
 	leases, err := upstream.Leases(t.Context())
 	must(t, err)

@@ -8,19 +8,19 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-func TestCredentialOnlyAfterQuorumAndGoneAfterRevoke(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{ExtraPolicy: `path "identity/group/id/*" { capabilities = ["read"] }`})
-	pg := w.database()
-	id := w.ask(w.alice, map[string]any{"role": "db", "ttl": "10m"})
+func TestCredentialNeedsAQuorumAndStopsWorkingWhenRevoked(t *testing.T) {
+	f := newFixture(t, vaulttest.MountOptions{ExtraPolicy: `path "identity/group/id/*" { capabilities = ["read"] }`})
+	pg := f.addDatabaseRole()
+	id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
 
-	w.refuses(w.alice, "claim", map[string]any{"id": id}, `rule "dba" has 0 of 2 approvals`, "needs 2 more", `approver group "dba"`, w.bob.Name, w.carol.Name)
-	w.approve(id, w.bob)
-	w.refuses(w.alice, "claim", map[string]any{"id": id}, `rule "dba" has 1 of 2 approvals`, "needs 1 more", w.carol.Name)
-	w.approve(id, w.carol)
+	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, `rule "dba" has 0 of 2 approvals`, "needs 2 more", `approver group "dba"`, f.bob.Name, f.carol.Name)
+	f.approve(id, f.bob)
+	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, `rule "dba" has 1 of 2 approvals`, "needs 1 more", f.carol.Name)
+	f.approve(id, f.carol)
 
-	credential := w.claim(w.alice, id)
-	w.wantLogin(pg, credential, true)
-	must(t, w.Root().Sys().RevokeWithOptions(&api.RevokeOptions{LeaseID: credential.LeaseID, Sync: true}))
-	w.wantLogin(pg, credential, false)
-	w.wantState(id, "ended")
+	credential := f.claim(f.alice, id)
+	f.wantLogin(pg, credential, true)
+	must(t, f.Root().Sys().RevokeWithOptions(&api.RevokeOptions{LeaseID: credential.LeaseID, Sync: true}))
+	f.wantLogin(pg, credential, false)
+	f.wantState(id, "ended")
 }

@@ -19,49 +19,49 @@ import (
 
 func TestEveryPathRefusesUnknownFieldsByName(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := w.ask(w.alice, map[string]any{"role": "otp"})
-	before, err := w.mount.Storage(t.Context())
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	id := f.ask(f.alice, map[string]any{"role": "otp"})
+	before, err := f.mount.Storage(t.Context())
 	must(t, err)
 	unknown := map[string]any{"quorum": 0}
 	for _, path := range []string{
 		"config", "config/rotate-root", "approver-groups/dba", "approver-groups/new", "policies/one", "policies/new", "roles/otp", "roles/new", "tidy",
 	} {
-		w.refusesSet(path, unknown, `unknown field "quorum"`, "accepted here")
+		f.wantAdminRefused(path, unknown, `unknown field "quorum"`, "accepted here")
 	}
 	for _, path := range []string{"request", "request/otp", "approve", "deny", "withdraw", "cancel", "claim", "claim/" + id, "revoke"} {
-		w.refuses(w.alice, path, unknown, `unknown field "quorum"`, "accepted here")
+		f.wantRefused(f.alice, path, unknown, `unknown field "quorum"`, "accepted here")
 	}
 	query := map[string][]string{"quorum": {"0"}}
 	for _, path := range []string{"config", "status", "approver-groups/dba", "policies/one", "policies/one/check", "roles/otp", "requests/" + id} {
-		_, err := w.Root().Logical().ReadWithDataWithContext(t.Context(), w.mount.Path+"/"+path, query)
+		_, err := f.Root().Logical().ReadWithDataWithContext(t.Context(), f.mount.Path+"/"+path, query)
 		wantRefusal(t, err, `unknown field "quorum"`)
 	}
 	query["list"] = []string{"true"}
 	for _, path := range []string{"approver-groups", "policies", "roles", "requests", "inbox"} {
-		_, err := w.Root().Logical().ReadWithDataWithContext(t.Context(), w.mount.Path+"/"+path, query)
+		_, err := f.Root().Logical().ReadWithDataWithContext(t.Context(), f.mount.Path+"/"+path, query)
 		wantRefusal(t, err, `unknown field "quorum"`)
 	}
-	after, err := w.mount.Storage(t.Context())
+	after, err := f.mount.Storage(t.Context())
 	must(t, err)
 	if !maps.Equal(before, after) {
 		t.Error("something was stored")
 	}
 }
 
-func TestListsOfDefinitionsTellWhatEachIs(t *testing.T) {
+func TestListsDescribeTheirEntries(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}, "description": "one of them", "max_ttl": "2h"})
-	w.set("roles/otp", map[string]any{"description": "a host"})
-	w.set("approver-groups/dba", map[string]any{"description": "who knows the tables", "entity_ids": w.bob.EntityID})
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}, "description": "one of them", "max_ttl": "2h"})
+	f.writeAsAdmin("roles/otp", map[string]any{"description": "a host"})
+	f.writeAsAdmin("approver-groups/dba", map[string]any{"description": "who knows the tables", "entity_ids": f.bob.EntityID})
 	for path, want := range map[string]map[string]map[string]string{
 		"approver-groups": {"dba": {"description": "who knows the tables", "entity_ids": "1", "identity_group_ids": "1"}},
 		"policies":        {"one": {"description": "one of them", "rules": "1", "max_ttl": "7200"}},
 		"roles":           {"otp": {"description": "a host", "policy": "one", "grant_type": "secret"}},
 	} {
-		answer, err := w.Root().Logical().ListWithContext(t.Context(), w.mount.Path+"/"+path)
+		answer, err := f.Root().Logical().ListWithContext(t.Context(), f.mount.Path+"/"+path)
 		must(t, err)
 		info := answer.Data["key_info"].(map[string]any)
 		if len(info) != len(want) || len(answer.Data["keys"].([]any)) != len(want) {
@@ -75,14 +75,14 @@ func TestListsOfDefinitionsTellWhatEachIs(t *testing.T) {
 			}
 		}
 	}
-	id := w.ask(w.alice, map[string]any{"role": "otp", "ttl": "10m", "reason": "why not"})
+	id := f.ask(f.alice, map[string]any{"role": "otp", "ttl": "10m", "reason": "why not"})
 	for _, path := range []string{"requests", "inbox"} {
-		answer, err := w.bob.List(t.Context(), w.mount.Path+"/"+path)
+		answer, err := f.bob.List(t.Context(), f.mount.Path+"/"+path)
 		must(t, err)
 		shown := answer.Data["key_info"].(map[string]any)[id].(map[string]any)
 		for field, want := range map[string]string{
-			"role": "otp", "state": "pending", "requester": w.alice.Name, "reason": "why not", "ttl": "600", "operation": "write",
-			"path": "ssh-" + w.mount.Path + "/creds/otp", "data": "map[ip:127.0.0.1]", "cannot_be_taken_back": "false",
+			"role": "otp", "state": "pending", "requester": f.alice.Name, "reason": "why not", "ttl": "600", "operation": "write",
+			"path": "ssh-" + f.mount.Path + "/creds/otp", "data": "map[ip:127.0.0.1]", "cannot_be_taken_back": "false",
 		} {
 			if got := fmt.Sprint(shown[field]); got != want {
 				t.Errorf("%s shows the %s %s, want %s", path, field, got, want)
@@ -91,18 +91,18 @@ func TestListsOfDefinitionsTellWhatEachIs(t *testing.T) {
 	}
 }
 
-// A field as `vault path-help` shows it.
+// helpField matches a field in the output of `vault path-help`.
 var helpField = regexp.MustCompile(`(?m)^    ([a-z_]+) \(([^\n]+)\)\n\n((?:        [^\n]+\n)*)`)
 
-func TestEveryFieldSaysWhatItIs(t *testing.T) {
+func TestHelpDescribesEveryField(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
+	f := newFixture(t, vaulttest.MountOptions{})
 	seen := map[string]bool{}
 	for _, path := range []string{
 		"config", "config/rotate-root", "status", "tidy", "approver-groups", "approver-groups/x", "policies", "policies/x", "policies/x/check", "roles", "roles/x",
 		"request", "request/x", "requests", "requests/x", "inbox", "approve", "deny", "withdraw", "cancel", "claim", "claim/x", "revoke",
 	} {
-		answer, err := w.Root().Logical().ReadWithDataWithContext(t.Context(), w.mount.Path+"/"+path, map[string][]string{"help": {"1"}})
+		answer, err := f.Root().Logical().ReadWithDataWithContext(t.Context(), f.mount.Path+"/"+path, map[string][]string{"help": {"1"}})
 		must(t, err)
 		text := fmt.Sprint(answer.Data["help"])
 		for _, field := range helpField.FindAllStringSubmatch(text, -1) {
@@ -117,24 +117,23 @@ func TestEveryFieldSaysWhatItIs(t *testing.T) {
 		require_reason reason_pattern request_ttl claim_ttl default_ttl max_ttl policy grant_type path operation data parameters grant_policies
 		allow_unleased requester_entity_ids requester_identity_group_ids role reason ttl id comment state after limit name`) {
 		if !seen[field] {
-			t.Errorf("the help of no path tells what %s is", field)
+			t.Errorf("no path describes the field %s", field)
 		}
 	}
 }
 
-// Groups, policies and roles name each other. Whatever is made and deleted at the same time, nothing ends up naming what
-// is not there.
-func TestDefinitionsNeverNameWhatIsNotThere(t *testing.T) {
+// A policy names groups and a role names a policy. A deletion at the same time must not leave a name without its object.
+func TestDefinitionsNeverNameDeletedDefinitions(t *testing.T) {
 	t.Parallel()
 	const rounds = 150
-	stage, err := enginetest.New(t.Context(), "http://127.0.0.1:1", func(_ string, do func() error) error {
-		time.Sleep(time.Duration(rand.IntN(400)) * time.Microsecond) // a storage that takes its time
+	engine, err := enginetest.New(t.Context(), "http://127.0.0.1:1", func(_ string, do func() error) error {
+		time.Sleep(time.Duration(rand.IntN(400)) * time.Microsecond) // a slow storage
 		return do()
 	}, "bob")
 	must(t, err)
-	t.Cleanup(stage.Close)
-	call := func(operation logical.Operation, path string, data map[string]any) bool {
-		answer, err := stage.Call(t.Context(), operation, "", path, data)
+	t.Cleanup(engine.Close)
+	succeeds := func(operation logical.Operation, path string, data map[string]any) bool {
+		answer, err := engine.Call(t.Context(), operation, "", path, data)
 		return err == nil && (operation != logical.ReadOperation || answer != nil)
 	}
 	group, policy := map[string]any{"entity_ids": "bob"}, map[string]any{"rules": []any{rule("a", 1, "g")}}
@@ -148,51 +147,51 @@ func TestDefinitionsNeverNameWhatIsNotThere(t *testing.T) {
 	} {
 		made, deleted := 0, 0
 		for round := range rounds {
-			call(logical.UpdateOperation, "approver-groups/g", group)
-			if !call(logical.UpdateOperation, c.named, c.namedData) {
+			succeeds(logical.UpdateOperation, "approver-groups/g", group)
+			if !succeeds(logical.UpdateOperation, c.named, c.namedData) {
 				t.Fatalf("%s: %s cannot be made", name, c.named)
 			}
 			var both sync.WaitGroup
 			both.Go(func() {
-				comesLater(round%2 == 0)
-				call(logical.UpdateOperation, c.naming, c.namingData)
+				waitIf(round%2 == 0)
+				succeeds(logical.UpdateOperation, c.naming, c.namingData)
 			})
 			both.Go(func() {
-				comesLater(round%2 == 1)
-				call(logical.DeleteOperation, c.named, nil)
+				waitIf(round%2 == 1)
+				succeeds(logical.DeleteOperation, c.named, nil)
 			})
 			both.Wait()
-			namedThere, namingThere := call(logical.ReadOperation, c.named, nil), call(logical.ReadOperation, c.naming, nil)
+			namedThere, namingThere := succeeds(logical.ReadOperation, c.named, nil), succeeds(logical.ReadOperation, c.naming, nil)
 			switch {
 			case namingThere && !namedThere:
-				t.Fatalf("%s: %s names %s, which is not there", name, c.naming, c.named)
+				t.Fatalf("%s: %s names %s, which does not exist", name, c.naming, c.named)
 			case namingThere:
 				made++
 			case !namedThere:
 				deleted++
 			}
-			call(logical.DeleteOperation, c.naming, nil)
+			succeeds(logical.DeleteOperation, c.naming, nil)
 		}
 		if made == 0 || deleted == 0 {
-			t.Errorf("%s: one of them always came first (%d and %d times), so this shows nothing", name, made, deleted)
+			t.Errorf("%s: the same call always came first (%d and %d times), so the test shows nothing", name, made, deleted)
 		}
 	}
 }
 
-// comesLater lets its caller, if late, come a little after another one, but not so late that the two could not meet.
-func comesLater(late bool) {
+// waitIf delays its caller a little, so that another caller comes first but both still overlap.
+func waitIf(late bool) {
 	if late {
 		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
 	}
 }
 
-// What is typed is checked as what it is, whichever way it comes.
+// A field has one meaning, whether it comes as text from the command line or as JSON.
 func TestFieldsMeanTheSameFromTheCommandLineAndInJSON(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
+	f := newFixture(t, vaulttest.MountOptions{})
 	read := func(path string) map[string]any {
 		t.Helper()
-		secret, err := w.mount.Read(t.Context(), path)
+		secret, err := f.mount.Read(t.Context(), path)
 		must(t, err)
 		for _, field := range []string{"version", "updated_at", "name"} {
 			delete(secret.Data, field)
@@ -220,7 +219,7 @@ func TestFieldsMeanTheSameFromTheCommandLineAndInJSON(t *testing.T) {
 	for _, path := range []string{"approver-groups/x", "policies/x", "roles/x"} {
 		var first string
 		for n, form := range forms[path] {
-			w.set(path, form)
+			f.writeAsAdmin(path, form)
 			got := asText(t, read(path))
 			if n == 0 {
 				first = got
@@ -229,7 +228,7 @@ func TestFieldsMeanTheSameFromTheCommandLineAndInJSON(t *testing.T) {
 			}
 		}
 	}
-	// A body in JSON may hold null and numbers where the command line has only texts.
+	// JSON can hold null and numbers, where the command line has only text.
 	for path, body := range map[string]string{
 		"policies/x":  `{"max_ttl": null}`,
 		"policies/x ": `{"max_ttl": 1.5}`,
@@ -238,16 +237,16 @@ func TestFieldsMeanTheSameFromTheCommandLineAndInJSON(t *testing.T) {
 		"roles/x  ":   `{"data": {"n": 12345678901234567890}}`,
 		"config":      `{"max_pending_per_requester": 2.5}`,
 	} {
-		request := w.Root().NewRequest(http.MethodPut, "/v1/"+w.mount.Path+"/"+strings.TrimSpace(path))
+		request := f.Root().NewRequest(http.MethodPut, "/v1/"+f.mount.Path+"/"+strings.TrimSpace(path))
 		request.BodyBytes = []byte(body)
-		_, err := w.Root().RawRequestWithContext(t.Context(), request) //nolint:staticcheck // the only way to send a body as it is
+		_, err := f.Root().RawRequestWithContext(t.Context(), request) //nolint:staticcheck // the only way to send a body as it is
 		wantRefusal(t, err, strings.Split(body, `"`)[1])
 	}
-	// What could not be shown to approvers as it would be sent.
+	// Approvers would see these numbers differently from how they are sent.
 	for _, number := range []string{"12345678901234567890", "0.12345678901234567890", "1e400", "1e-999999999", "-9007199254740993"} {
-		w.refusesSet("roles/x", map[string]any{"data": `{"n": ` + number + `}`}, "data", "number", "string")
+		f.wantAdminRefused("roles/x", map[string]any{"data": `{"n": ` + number + `}`}, "data", "number", "string")
 	}
-	w.set("roles/x", map[string]any{"data": `{"n": "12345678901234567890", "share": 0.25}`})
+	f.writeAsAdmin("roles/x", map[string]any{"data": `{"n": "12345678901234567890", "share": 0.25}`})
 	if got := fmt.Sprint(read("roles/x")["data"]); got != "map[n:12345678901234567890 share:0.25]" {
 		t.Errorf("the data is %s", got)
 	}

@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/refusal"
 	"github.com/vault-jit/vault-jit/plugin/store"
+	"github.com/vault-jit/vault-jit/plugin/text"
 )
 
 // definition is what approver groups, policies and roles have in common: they are named, listed, read and deleted alike.
@@ -26,17 +27,17 @@ type definition[T any] struct {
 type definitionPaths struct {
 	prefix, display string
 	fields          map[string]*framework.FieldSchema
-	write           framework.OperationFunc
+	write           handler
 	synopsis, help  string
 }
 
-func paths[T any](b *backend, def definition[T], p definitionPaths) []*framework.Path {
+func definitionPathsOf[T any](b *backend, def definition[T], p definitionPaths) []*framework.Path {
 	p.fields["name"] = &framework.FieldSchema{Type: framework.TypeString, Description: "Name of the " + def.kind + ".", Required: true}
-	write := func(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-		if err := store.CheckName(field[string](d, "name")); err != nil {
-			return refused(fmt.Errorf("name: %w", err)), nil
+	write := func(ctx context.Context, c *call) (*logical.Response, error) {
+		if err := text.CheckName(field[string](c.fields, "name")); err != nil {
+			return nil, refusal.In("name", err)
 		}
-		return p.write(ctx, req, d)
+		return p.write(ctx, c)
 	}
 	exists := func(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
 		value, err := def.catalogue.Get(ctx, req.Storage, field[string](d, "name"))
@@ -46,7 +47,7 @@ func paths[T any](b *backend, def definition[T], p definitionPaths) []*framework
 		Pattern:      p.prefix + "/?",
 		DisplayAttrs: display(p.prefix),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ListOperation: reading(def.list, "List the names; -detailed shows a summary of each."),
+			logical.ListOperation: b.reading(def.list, "List the names; -detailed shows a summary of each."),
 		},
 		HelpSynopsis:    p.synopsis,
 		HelpDescription: p.help,
@@ -56,24 +57,24 @@ func paths[T any](b *backend, def definition[T], p definitionPaths) []*framework
 		Fields:         p.fields,
 		ExistenceCheck: exists,
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation:   reading(def.read, "Read one."),
-			logical.CreateOperation: changing(write, "Create one."),
-			logical.UpdateOperation: changing(write, "Change one. Fields that are not given stay."),
-			logical.DeleteOperation: changing(b.deleting(def.remove), "Delete one. Refused while something names it."),
+			logical.ReadOperation:   b.reading(def.read, "Read one."),
+			logical.CreateOperation: b.writing(write, "Create one."),
+			logical.UpdateOperation: b.writing(write, "Change one. Fields that are not given stay."),
+			logical.DeleteOperation: b.writing(def.remove, "Delete one. Refused while something names it."),
 		},
 		HelpSynopsis:    p.synopsis,
 		HelpDescription: p.help,
 	}}
 }
 
-func (def definition[T]) list(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	names, err := def.catalogue.List(ctx, req.Storage)
+func (def definition[T]) list(ctx context.Context, c *call) (*logical.Response, error) {
+	names, err := def.catalogue.List(ctx, c.req.Storage)
 	if err != nil {
 		return nil, err
 	}
 	info := make(map[string]any, len(names))
 	for _, name := range names {
-		value, err := def.catalogue.Get(ctx, req.Storage, name)
+		value, err := def.catalogue.Get(ctx, c.req.Storage, name)
 		if err != nil {
 			return nil, err
 		}
@@ -84,36 +85,30 @@ func (def definition[T]) list(ctx context.Context, req *logical.Request, _ *fram
 	return logical.ListResponseWithInfo(names, info), nil
 }
 
-func (def definition[T]) read(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	value, err := def.catalogue.Get(ctx, req.Storage, field[string](d, "name"))
+func (def definition[T]) read(ctx context.Context, c *call) (*logical.Response, error) {
+	value, err := def.catalogue.Get(ctx, c.req.Storage, field[string](c.fields, "name"))
 	if err != nil || value == nil {
 		return nil, err
 	}
 	return &logical.Response{Data: def.describe(*value)}, nil
 }
 
-func (def definition[T]) remove(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	name := field[string](d, "name")
-	users, err := def.usedBy(ctx, req.Storage, name)
+func (def definition[T]) remove(ctx context.Context, c *call) (*logical.Response, error) {
+	c.definitions.Lock()
+	defer c.definitions.Unlock()
+	name := field[string](c.fields, "name")
+	users, err := def.usedBy(ctx, c.req.Storage, name)
 	if err != nil {
 		return nil, err
 	}
 	if len(users) > 0 {
-		return refused(fmt.Errorf("%s %q is used by %s; change or delete that first", def.kind, name, strings.Join(users, ", "))), nil
+		return nil, refusal.Newf("", "%s %q is used by %s; change or delete that first", def.kind, name, strings.Join(users, ", "))
 	}
-	return nil, def.catalogue.Delete(ctx, req.Storage, name)
+	return nil, def.catalogue.Delete(ctx, c.req.Storage, name)
 }
 
-func (b *backend) deleting(handler framework.OperationFunc) framework.OperationFunc {
-	return func(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-		b.definitions.Lock()
-		defer b.definitions.Unlock()
-		return handler(ctx, req, d)
-	}
-}
-
-// namesWhere lists, as `kind "name"`, the objects of a catalogue for which the condition holds.
-func namesWhere[T any](ctx context.Context, s logical.Storage, kind string, catalogue *store.Catalogue[T], condition func(T) bool) ([]string, error) {
+// listUsers lists, as `kind "name"`, the objects of a catalogue for which the condition holds.
+func listUsers[T any](ctx context.Context, s logical.Storage, kind string, catalogue *store.Catalogue[T], condition func(T) bool) ([]string, error) {
 	names, err := catalogue.List(ctx, s)
 	if err != nil {
 		return nil, err
@@ -131,49 +126,7 @@ func namesWhere[T any](ctx context.Context, s logical.Storage, kind string, cata
 	return found, nil
 }
 
-func withRevision(r approval.Revision, data map[string]any) map[string]any {
-	data["version"] = r.Version
-	data["updated_at"] = timestamp(r.UpdatedAt)
-	data["updated_by"] = r.UpdatedBy
-	return data
-}
-
 // revise is the revision of what this call writes.
-func (b *backend) revise(current approval.Revision, req *logical.Request) approval.Revision {
-	return approval.Revision{Version: current.Version + 1, UpdatedAt: b.now().UTC().Round(0), UpdatedBy: req.DisplayName}
-}
-
-// field is a field's value, or its type's zero value if it was not given. The schema has the type, so another one is a
-// mistake of this package's.
-func field[T any](d *framework.FieldData, name string) T {
-	value, ok := d.Get(name).(T)
-	if !ok {
-		panic(fmt.Sprintf("engine: field %q holds a %T, not a %T", name, d.Get(name), value))
-	}
-	return value
-}
-
-// given sets the target if the field was given.
-func given[T any](d *framework.FieldData, name string, target *T) {
-	if _, ok := d.GetOk(name); ok {
-		*target = field[T](d, name)
-	}
-}
-
-// givenSeconds sets a duration if the field was given.
-func givenSeconds(d *framework.FieldData, name string, target *time.Duration) {
-	if _, ok := d.GetOk(name); ok {
-		*target = time.Duration(field[int](d, name)) * time.Second
-	}
-}
-
-// answer is nothing, or turns a problem of the caller's into a refusal, and a fault of the system into an error.
-func answer(problem, fault error) (*logical.Response, error) {
-	if fault != nil {
-		return nil, fault
-	}
-	if problem == nil {
-		return nil, nil
-	}
-	return refused(problem), nil
+func (c *call) revise(current approval.Revision) approval.Revision {
+	return approval.Revision{Version: current.Version + 1, UpdatedAt: c.now().UTC().Round(0), UpdatedBy: c.req.DisplayName}
 }

@@ -10,18 +10,18 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// badInput is a write that has to be refused, and what the refusal says.
+// badInput is a write that the engine must refuse, and words of the refusal.
 type badInput struct {
 	path string
 	data map[string]any
 	says []string
 }
 
-func TestWrongInputIsRefusedByNameAndStoresNothing(t *testing.T) {
+func TestWrongInputIsRefusedNamingTheFieldAndStoresNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{ExtraPolicy: `path "identity/group/id/*" { capabilities = ["read"] }`})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}, "reason_pattern": "INC-[0-9]+.*"})
-	id := w.ask(w.alice, map[string]any{"role": "otp"})
+	f := newFixture(t, vaulttest.MountOptions{ExtraPolicy: `path "identity/group/id/*" { capabilities = ["read"] }`})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}, "reason_pattern": "INC-[0-9]+.*"})
+	id := f.ask(f.alice, map[string]any{"role": "otp"})
 	rules := func(list ...any) map[string]any { return map[string]any{"rules": list} }
 	role := func(field string, value any) map[string]any {
 		data := map[string]any{"policy": "one", "path": "ssh/creds/x", "grant_policies": "p", "operation": "write"}
@@ -29,12 +29,12 @@ func TestWrongInputIsRefusedByNameAndStoresNothing(t *testing.T) {
 		return data
 	}
 	long := strings.Repeat("x", 5000)
-	asked := func(field string, value any) badInput {
+	makeBadRequest := func(field string, value any) badInput {
 		data := map[string]any{"role": "otp", "reason": "INC-1"}
 		data[field] = value
 		return badInput{path: "request", data: data, says: []string{field}}
 	}
-	before, err := w.mount.Storage(t.Context())
+	before, err := f.mount.Storage(t.Context())
 	must(t, err)
 
 	for _, in := range []badInput{
@@ -78,47 +78,47 @@ func TestWrongInputIsRefusedByNameAndStoresNothing(t *testing.T) {
 		{"roles/r", role("parameters", map[string]any{"ip": map[string]any{}}), []string{"parameters", "pattern"}},
 		{"roles/r", role("parameters", map[string]any{"ip": map[string]any{"pattern": "["}}), []string{"parameters", `"ip"`, "regular expression"}},
 		{"roles/r", map[string]any{"name": "other", "policy": "one"}, []string{"name", "path"}},
-		asked("role", "nothing"), asked("role", "../policy/one"), asked("ttl", "9h"), asked("ttl", "0"), asked("ttl", "1.5"),
-		asked("reason", ""), asked("reason", "because"), asked("reason", "INC-1 "+long), asked("reason", "INC-1 \x1b[2J"), asked("reason", "INC-1 \u202e"),
-		asked("parameters", "host=web1"), asked("parameters", "host"), asked("why", "x"),
+		makeBadRequest("role", "nothing"), makeBadRequest("role", "../policy/one"), makeBadRequest("ttl", "9h"), makeBadRequest("ttl", "0"), makeBadRequest("ttl", "1.5"),
+		makeBadRequest("reason", ""), makeBadRequest("reason", "because"), makeBadRequest("reason", "INC-1 "+long), makeBadRequest("reason", "INC-1 \x1b[2J"), makeBadRequest("reason", "INC-1 \u202e"),
+		makeBadRequest("parameters", "host=web1"), makeBadRequest("parameters", "host"), makeBadRequest("why", "x"),
 		{"request/otp", map[string]any{"role": "other", "reason": "INC-1"}, []string{"role", "path", "body"}},
 		{"approve", map[string]any{"id": "1"}, []string{"id", "UUID"}},
 		{"approve", map[string]any{}, []string{"id"}},
 		{"approve", map[string]any{"id": id, "comment": long}, []string{"comment", "4096"}},
 		{"claim/not-an-id", map[string]any{}, []string{"id"}},
 	} {
-		_, err := w.as(w.bob, in.path, in.data)
+		_, err := f.writeAs(f.bob, in.path, in.data)
 		if strings.Contains(in.path, "/") && !strings.HasPrefix(in.path, "request") && !strings.HasPrefix(in.path, "claim") {
-			_, err = w.mount.Write(t.Context(), in.path, in.data)
+			_, err = f.mount.Write(t.Context(), in.path, in.data)
 		}
 		t.Run(fmt.Sprintf("%s %.60v", in.path, in.data), func(t *testing.T) { wantRefusal(t, err, in.says...) })
 	}
-	after, err := w.mount.Storage(t.Context())
+	after, err := f.mount.Storage(t.Context())
 	must(t, err)
 	if !maps.Equal(before, after) {
 		t.Error("something was stored")
 	}
 }
 
-func TestWhatIsInUseCannotBeDeleted(t *testing.T) {
+func TestDefinitionInUseCannotBeDeleted(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	wantRefusal(t, w.mount.Delete(t.Context(), "approver-groups/dba"), `policy "one"`)
-	wantRefusal(t, w.mount.Delete(t.Context(), "policies/one"), `role "otp"`)
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	wantRefusal(t, f.mount.Delete(t.Context(), "approver-groups/dba"), `policy "one"`)
+	wantRefusal(t, f.mount.Delete(t.Context(), "policies/one"), `role "otp"`)
 	for _, path := range []string{"roles/otp", "policies/one", "approver-groups/dba"} {
-		must(t, w.mount.Delete(t.Context(), path))
-		must(t, w.mount.Delete(t.Context(), path)) // there is nothing left, as asked
+		must(t, f.mount.Delete(t.Context(), path))
+		must(t, f.mount.Delete(t.Context(), path)) // deleting it again succeeds
 	}
 }
 
-func TestWriteKeepsWhatIsNotGivenAndSaysWhoWroteLast(t *testing.T) {
+func TestWriteKeepsOtherFieldsAndRecordsTheWriter(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.set("policies/p", map[string]any{"rules": `[{"name":"a","approver_groups":["dba"],"approvals":1}]`, "max_ttl": "30m", "description": "first"})
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.writeAsAdmin("policies/p", map[string]any{"rules": `[{"name":"a","approver_groups":["dba"],"approvals":1}]`, "max_ttl": "30m", "description": "first"})
 	read := func() map[string]any {
 		t.Helper()
-		secret, err := w.mount.Read(t.Context(), "policies/p")
+		secret, err := f.mount.Read(t.Context(), "policies/p")
 		must(t, err)
 		return secret.Data
 	}
@@ -131,7 +131,7 @@ func TestWriteKeepsWhatIsNotGivenAndSaysWhoWroteLast(t *testing.T) {
 			t.Errorf("%s is %s, want %s", field, got, want)
 		}
 	}
-	w.set("policies/p", map[string]any{"max_ttl": 7200})
+	f.writeAsAdmin("policies/p", map[string]any{"max_ttl": 7200})
 	second := read()
 	if fmt.Sprintf("%v %v %v %v", second["version"], second["max_ttl"], second["default_ttl"], second["description"]) != "2 7200 3600 first" {
 		t.Errorf("after a second write it is %v", second)
@@ -141,51 +141,51 @@ func TestWriteKeepsWhatIsNotGivenAndSaysWhoWroteLast(t *testing.T) {
 	}
 }
 
-func TestParametersFillInExactlyWhatApproversSee(t *testing.T) {
+func TestClaimSendsTheParametersThatApproversSaw(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	w.set("roles/otp", map[string]any{
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	f.writeAsAdmin("roles/otp", map[string]any{
 		"data":       `{"ip": "127.0.0.{{.Parameters.host}}"}`,
 		"parameters": `{"host": {"pattern": "[0-9]{1,3}", "required": true, "description": "last number"}}`,
 	})
 	for form, parameters := range map[string]any{"k=v": "host=7", "list": []string{"host=7"}, "object": map[string]any{"host": "7"}, "JSON": `{"host": "7"}`} {
-		id := w.ask(w.alice, map[string]any{"role": "otp", "parameters": parameters})
-		if data := w.request(w.bob, id)["data"].(map[string]any); data["ip"] != "127.0.0.7" {
+		id := f.ask(f.alice, map[string]any{"role": "otp", "parameters": parameters})
+		if data := f.readRequest(f.bob, id)["data"].(map[string]any); data["ip"] != "127.0.0.7" {
 			t.Errorf("given as %s, approvers see %v", form, data)
 		}
-		w.approve(id, w.bob)
-		if credential := w.claim(w.alice, id); credential.Data["ip"] != "127.0.0.7" {
+		f.approve(id, f.bob)
+		if credential := f.claim(f.alice, id); credential.Data["ip"] != "127.0.0.7" {
 			t.Errorf("given as %s, the claim made %v", form, credential.Data)
 		}
 	}
 	for _, bad := range []string{"host=", "host=7/../8", "host={{.TTL}}", "host=7\n", "host=1234", "hosts=7"} {
-		w.refuses(w.alice, "request", map[string]any{"role": "otp", "reason": "x", "parameters": bad}, "parameters")
+		f.wantRefused(f.alice, "request", map[string]any{"role": "otp", "reason": "x", "parameters": bad}, "parameters")
 	}
-	// A text is kept and shown as it is.
+	// The engine shows a text unchanged.
 	html := `<script>alert("x")</script> {{.TTL}} ../..` + "\nsecond line"
-	id := w.ask(w.alice, map[string]any{"role": "otp", "reason": html, "parameters": "host=1"})
-	if shown := w.request(w.bob, id)["reason"]; shown != html {
+	id := f.ask(f.alice, map[string]any{"role": "otp", "reason": html, "parameters": "host=1"})
+	if shown := f.readRequest(f.bob, id)["reason"]; shown != html {
 		t.Errorf("the reason is shown as %q", shown)
 	}
 }
 
-func TestRetentionRemovesOnlyWhatIsOver(t *testing.T) {
+func TestTidyRemovesOnlyEndedRequests(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{Config: map[string]any{"retention": "1s"}})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	kept := w.ask(w.alice, map[string]any{"role": "otp"})
-	over := w.ask(w.alice, map[string]any{"role": "otp"})
-	w.does(w.alice, "cancel", map[string]any{"id": over})
+	f := newFixture(t, vaulttest.MountOptions{Config: map[string]any{"retention": "1s"}})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	kept := f.ask(f.alice, map[string]any{"role": "otp"})
+	over := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.mustWriteAs(f.alice, "cancel", map[string]any{"id": over})
 	vaulttest.Eventually(t, "the ended request to be removed", func(context.Context) error {
-		w.set("tidy", nil)
-		if w.request(w.alice, over) != nil {
+		f.writeAsAdmin("tidy", nil)
+		if f.readRequest(f.alice, over) != nil {
 			return fmt.Errorf("it is still there")
 		}
 		return nil
 	})
-	w.wantState(kept, "pending")
-	stored, err := w.mount.Storage(t.Context())
+	f.wantState(kept, "pending")
+	stored, err := f.mount.Storage(t.Context())
 	must(t, err)
 	for key := range stored {
 		if strings.Contains(key, over) {
@@ -196,13 +196,13 @@ func TestRetentionRemovesOnlyWhatIsOver(t *testing.T) {
 
 func TestEveryPathAndFieldHasHelp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	answer, err := w.Root().Logical().ReadWithDataWithContext(t.Context(), "sys/internal/specs/openapi", nil)
+	f := newFixture(t, vaulttest.MountOptions{})
+	answer, err := f.Root().Logical().ReadWithDataWithContext(t.Context(), "sys/internal/specs/openapi", nil)
 	must(t, err)
 	paths := answer.Data["paths"].(map[string]any)
 	operations, seen := 0, map[string]string{}
 	for path, item := range paths {
-		if !strings.HasPrefix(path, "/"+w.mount.Path+"/") {
+		if !strings.HasPrefix(path, "/"+f.mount.Path+"/") {
 			continue
 		}
 		for method, operation := range item.(map[string]any) {
@@ -220,7 +220,7 @@ func TestEveryPathAndFieldHasHelp(t *testing.T) {
 			}
 			seen[id] = method + " " + path
 		}
-		help, err := w.Root().Logical().ReadWithDataWithContext(t.Context(), strings.NewReplacer("{name}", "x", "{id}", "x", "{role}", "x").Replace(strings.TrimPrefix(path, "/")),
+		help, err := f.Root().Logical().ReadWithDataWithContext(t.Context(), strings.NewReplacer("{name}", "x", "{id}", "x", "{role}", "x").Replace(strings.TrimPrefix(path, "/")),
 			map[string][]string{"help": {"1"}})
 		if err != nil || !strings.Contains(fmt.Sprint(help.Data["help"]), "## DESCRIPTION") {
 			t.Errorf("%s has no help: %v", path, err)
@@ -231,15 +231,15 @@ func TestEveryPathAndFieldHasHelp(t *testing.T) {
 	}
 }
 
-// What names nothing is told at once, where the engine may look, and not by a claim that fails or a door that stays shut.
-func TestWhatNamesNothingIsWarnedOf(t *testing.T) {
+// Where the engine may look a name up, it warns at once. Otherwise the mistake would show only when a claim fails.
+func TestWritesWarnOfUnknownGroupsAndPolicies(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	must(t, w.Policy(t.Context(), w.mount.EnginePolicy, vaulttest.EnginePolicy(w.mount.TokenRole, w.mount.AppRole)+
+	f := newFixture(t, vaulttest.MountOptions{})
+	must(t, f.Policy(t.Context(), f.mount.EnginePolicy, vaulttest.EnginePolicy(f.mount.TokenRole, f.mount.AppRole)+
 		`path "identity/group/id/*" { capabilities = ["read"] }
-		path "auth/token/roles/`+w.mount.TokenRole+`" { capabilities = ["read"] }`))
-	upstream := w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	groups := []string{w.dba.ID, "database-admins"}
+		path "auth/token/roles/`+f.mount.TokenRole+`" { capabilities = ["read"] }`))
+	upstream := f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	groups := []string{f.dba.ID, "database-admins"}
 	for path, c := range map[string]struct {
 		data  map[string]any
 		warns string
@@ -247,17 +247,17 @@ func TestWhatNamesNothingIsWarnedOf(t *testing.T) {
 		"approver-groups/other": {map[string]any{"identity_group_ids": groups}, `identity_group_ids: Vault knows no identity group with the id "database-admins"`},
 		"config":                {map[string]any{"auditor_group_ids": groups}, `auditor_group_ids: Vault knows no identity group with the id "database-admins"`},
 		"roles/other": {map[string]any{"policy": "one", "path": "a/b", "grant_policies": []string{upstream.Policy, "other"}, "requester_identity_group_ids": groups},
-			`grant_policies: token role "` + w.mount.TokenRole + `" does not allow "other", so every claim will fail until its allowed_policies list it; ` +
+			`grant_policies: token role "` + f.mount.TokenRole + `" does not allow "other", so every claim will fail until its allowed_policies list it; ` +
 				`requester_identity_group_ids: Vault knows no identity group with the id "database-admins"`},
 	} {
-		answer := w.set(path, c.data)
+		answer := f.writeAsAdmin(path, c.data)
 		if answer == nil || !strings.HasPrefix(strings.Join(answer.Warnings, "; "), c.warns) {
 			t.Errorf("%s is answered with %v, want a warning: %s", path, answer, c.warns)
 		}
 	}
-	must(t, w.mount.WriteTokenRole(t.Context(), map[string]any{"allowed_policies": []string{}, "allowed_policies_glob": "oth*,ssh-*"}))
-	answer := w.set("roles/other", map[string]any{"requester_identity_group_ids": w.dba.ID})
+	must(t, f.mount.WriteTokenRole(t.Context(), map[string]any{"allowed_policies": []string{}, "allowed_policies_glob": "oth*,ssh-*"}))
+	answer := f.writeAsAdmin("roles/other", map[string]any{"requester_identity_group_ids": f.dba.ID})
 	if answer != nil {
-		t.Errorf("what is there is warned of: %q", answer.Warnings)
+		t.Errorf("known groups and policies give the warnings %q", answer.Warnings)
 	}
 }

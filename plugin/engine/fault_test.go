@@ -14,7 +14,7 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// fault is one way in which a step of the engine's, a storage or an HTTP call, can go wrong.
+// fault is one way in which a storage or HTTP call of the engine can fail.
 type fault string
 
 const (
@@ -26,19 +26,19 @@ const (
 
 var errFault = errors.New("injected fault")
 
-// saboteur counts steps, and lets one of them go wrong.
-type saboteur struct {
+// faultInjector counts the engine's calls and makes one of them fail.
+type faultInjector struct {
 	mu      sync.Mutex
 	armed   bool
-	at      int // the step to sabotage, from 0
+	at      int // the call that fails, from 0
 	how     fault
 	taken   []string
 	dead    bool
 	reached bool
 }
 
-// step runs one step of the engine's.
-func (s *saboteur) step(name string, do func() error) error {
+// step makes one call of the engine, or lets it fail.
+func (s *faultInjector) step(name string, do func() error) error {
 	s.mu.Lock()
 	if !s.armed {
 		s.mu.Unlock()
@@ -65,164 +65,177 @@ func (s *saboteur) step(name string, do func() error) error {
 	return nil
 }
 
-func (s *saboteur) arm(at int, how fault) {
+func (s *faultInjector) arm(at int, how fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed, s.at, s.how, s.taken, s.dead, s.reached = true, at, how, nil, false, false
 }
 
-func (s *saboteur) disarm() (reached bool, taken []string) {
+func (s *faultInjector) disarm() (reached bool, taken []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed = false
 	return s.reached, s.taken
 }
 
-// theatre runs the engine inside the test, so that every one of its storage and HTTP calls can be made to fail, against
-// a real Vault and a real PostgreSQL, so that what is left behind is counted where it would be left.
-type theatre struct {
-	*saboteur
-	*enginetest.Stage
-	t     testing.TB
-	mount *vaulttest.Mount
+// faultFixture runs the engine inside the test process, so that each of its storage and HTTP calls can fail. Vault and
+// PostgreSQL are real, so the test counts what is left behind where it would be left.
+type faultFixture struct {
+	*faultInjector
+	engine *enginetest.Stage
+	t      testing.TB
+	mount  *vaulttest.Mount
 }
 
-func newTheatre(t *testing.T, w *world) *theatre {
+// newFaultFixture makes the fixture with a PostgreSQL of its own, because its users are counted.
+func newFaultFixture(t *testing.T) (*faultFixture, *vaulttest.Postgres) {
 	t.Helper()
-	th := &theatre{saboteur: &saboteur{}, t: t, mount: w.mount}
-	stage, err := enginetest.New(t.Context(), w.Address(), th.step, "alice", "bob")
+	outside := newFixture(t, vaulttest.MountOptions{})
+	pg := vaulttest.NewPostgres(t)
+	outside.addDatabaseRoleOn(pg)
+	mount := outside.mount
+	f := &faultFixture{faultInjector: &faultInjector{}, t: t, mount: mount}
+	var err error
+	f.engine, err = enginetest.New(t.Context(), outside.Address(), f.step, "alice", "bob")
 	must(t, err)
-	t.Cleanup(stage.Close)
-	th.Stage = stage
-	th.must("", "config", map[string]any{
-		"address": stage.Address, "role_id": w.mount.RoleID, "secret_id": w.mount.SecretID, "token_role": w.mount.TokenRole,
+	t.Cleanup(f.engine.Close)
+	f.mustWrite("", "config", map[string]any{
+		"address": f.engine.Address, "role_id": mount.RoleID, "secret_id": mount.SecretID, "token_role": mount.TokenRole,
 	})
-	th.must("", "approver-groups/dba", map[string]any{"entity_ids": []any{"bob"}})
-	th.must("", "policies/one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	role, err := w.mount.Read(t.Context(), "roles/db")
+	f.mustWrite("", "approver-groups/dba", map[string]any{"entity_ids": []any{"bob"}})
+	f.mustWrite("", "policies/one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	role, err := mount.Read(t.Context(), "roles/db")
 	must(t, err)
-	th.must("", "roles/db", map[string]any{
+	f.mustWrite("", "roles/db", map[string]any{
 		"policy": "one", "path": role.Data["path"], "grant_policies": role.Data["grant_policies"],
 	})
-	return th
+	return f, pg
 }
 
-func (th *theatre) write(who, path string, data map[string]any) (*logical.Response, error) {
-	return th.Call(th.t.Context(), logical.UpdateOperation, who, path, data)
+func (f *faultFixture) write(who, path string, data map[string]any) (*logical.Response, error) {
+	return f.engine.Call(f.t.Context(), logical.UpdateOperation, who, path, data)
 }
 
-// must is a write that has to succeed.
-func (th *theatre) must(who, path string, data map[string]any) *logical.Response {
-	th.t.Helper()
-	response, err := th.write(who, path, data)
-	must(th.t, err)
+// mustWrite writes as the given person and fails the test unless it succeeds.
+func (f *faultFixture) mustWrite(who, path string, data map[string]any) *logical.Response {
+	f.t.Helper()
+	response, err := f.write(who, path, data)
+	must(f.t, err)
 	return response
 }
 
-func (th *theatre) request(id string) map[string]any {
-	th.t.Helper()
-	response, err := th.Call(th.t.Context(), logical.ReadOperation, "alice", "requests/"+id, nil)
-	must(th.t, err)
+func (f *faultFixture) readRequest(id string) map[string]any {
+	f.t.Helper()
+	response, err := f.engine.Call(f.t.Context(), logical.ReadOperation, "alice", "requests/"+id, nil)
+	must(f.t, err)
 	return response.Data
 }
 
-func (th *theatre) state(id string) string {
-	th.t.Helper()
-	return th.request(id)["state"].(string)
+func (f *faultFixture) readState(id string) string {
+	f.t.Helper()
+	return f.readRequest(id)["state"].(string)
 }
 
-// approved makes an approved request for a window of the given seconds.
-func (th *theatre) approved(ttl int) string {
-	th.t.Helper()
-	id := th.must("alice", "request", map[string]any{"role": "db", "reason": "test", "ttl": ttl}).Data["id"].(string)
-	th.must("bob", "approve", map[string]any{"id": id})
+// makeApproved makes an approved request for a window of the given seconds, and returns its id.
+func (f *faultFixture) makeApproved(ttl int) string {
+	f.t.Helper()
+	id := f.mustWrite("alice", "request", map[string]any{"role": "db", "reason": "test", "ttl": ttl}).Data["id"].(string)
+	f.mustWrite("bob", "approve", map[string]any{"id": id})
 	return id
 }
 
-// left is what there is in the world outside: database users and grant tokens.
-func (th *theatre) left(ctx context.Context, pg *vaulttest.Postgres) (users, tokens int) {
-	th.t.Helper()
+// countLeft counts the database users and the grant tokens that exist.
+func (f *faultFixture) countLeft(ctx context.Context, pg *vaulttest.Postgres) (users, tokens int) {
+	f.t.Helper()
 	names, err := pg.Users(ctx)
-	must(th.t, err)
-	live, err := th.mount.GrantTokens(ctx)
-	must(th.t, err)
+	must(f.t, err)
+	live, err := f.mount.GrantTokens(ctx)
+	must(f.t, err)
 	return len(names), len(live)
 }
 
-// sabotage plays the scene once with each of its steps going wrong in each way, and calls check after each.
-// id is the request that the scene is about.
-func (th *theatre) sabotage(id func() string, scene func() error, prepare func(), check func(what string, err error)) {
-	th.t.Helper()
-	played := 0
+// injectEachFault runs the operation once for each of its calls and each fault, and calls check after each run. id returns
+// the request that the operation is about.
+func (f *faultFixture) injectEachFault(id func() string, operation func() error, prepare func(), check func(what string, err error)) {
+	f.t.Helper()
+	runs := 0
 	for _, how := range []fault{refuses, losesReply, diesBefore, diesAfter} {
 		for at := 0; ; at++ {
 			prepare()
-			th.arm(at, how)
-			err := scene()
-			reached, taken := th.disarm()
-			if !reached { // the scene is over before that step, and went well
-				must(th.t, err)
-				if _, err := th.write("alice", "revoke", map[string]any{"id": id()}); err != nil && !strings.Contains(err.Error(), "ended") {
-					th.t.Error(err)
+			f.arm(at, how)
+			err := operation()
+			reached, taken := f.disarm()
+			if !reached { // the operation has fewer calls, so it succeeded
+				must(f.t, err)
+				if _, err := f.write("alice", "revoke", map[string]any{"id": id()}); err != nil && !strings.Contains(err.Error(), "ended") {
+					f.t.Error(err)
 				}
 				break
 			}
-			played++
-			if th.dead {
-				must(th.t, th.Restart(th.t.Context()))
+			runs++
+			if f.dead {
+				must(f.t, f.engine.Restart(f.t.Context()))
 			}
-			check(fmt.Sprintf("step %d, %s: %s", at, taken[at], how), err)
+			check(fmt.Sprintf("call %d, %s: %s", at, taken[at], how), err)
 		}
 	}
-	if played < 16 {
-		th.t.Errorf("only %d faults were played; the scene takes more steps than that", played/4)
+	if runs < 16 {
+		f.t.Errorf("only %d calls were made to fail; the operation makes more", runs/4)
 	}
 }
 
-func TestInterruptedClaimLeavesNothingThatItsWindowDoesNotEnd(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
-	pg := vaulttest.NewPostgres(t) // of its own, because its users are counted
-	w.databaseOn(pg)
-	th := newTheatre(t, w)
+func TestEverythingOfAnInterruptedClaimEndsWithItsWindow(t *testing.T) {
+	f, pg := newFaultFixture(t)
 	const window = 5
 
 	var id string
 	lost := 0
-	th.sabotage(
+	f.injectEachFault(
 		func() string { return id },
 		func() error {
-			_, err := th.write("alice", "claim", map[string]any{"id": id})
+			_, err := f.write("alice", "claim", map[string]any{"id": id})
 			return err
 		},
-		func() { id = th.approved(window) },
+		func() { id = f.makeApproved(window) },
 		func(what string, err error) {
-			usersBefore, tokensBefore := th.left(t.Context(), pg)
+			usersBefore, tokensBefore := f.countLeft(t.Context(), pg)
 			if err == nil {
 				t.Errorf("%s: the claim reports success", what)
 			}
-			second, err := th.write("alice", "claim", map[string]any{"id": id})
-			switch state := th.state(id); {
+			second, err := f.write("alice", "claim", map[string]any{"id": id})
+			switch state := f.readState(id); {
 			case err == nil && state == "active":
+			case err != nil && state == "ended":
+				// The grant was recorded and only the answer to that write was lost. A request is granted once, so it
+				// cannot be claimed again. Nobody got the credential, so the engine ended it.
+				if reason := f.readRequest(id)["grant"].(map[string]any)["end_reason"]; reason != "claim_failed" {
+					t.Errorf("%s: the end is for %v", what, reason)
+				}
+				if users, _ := f.countLeft(t.Context(), pg); users > 0 {
+					t.Errorf("%s: %d database users are left, and nobody got them", what, users)
+				}
+				lost++
+				return
 			case err != nil && state == "active":
-				// The grant was on record and only the answer was lost: granted once, so it cannot be claimed again.
+				// The engine died after it had recorded the grant.
 				lost++
 			default:
 				t.Errorf("%s: then the claim answers %v and the request is %s", what, err, state)
 			}
-			if users, _ := th.left(t.Context(), pg); users > 1 {
+			if users, _ := f.countLeft(t.Context(), pg); users > 1 {
 				t.Errorf("%s: %d database users after the second claim (%d before it, %d tokens)", what, users, usersBefore, tokensBefore)
 			}
-			th.must("alice", "revoke", map[string]any{"id": id})
-			if users, _ := th.left(t.Context(), pg); users != 0 {
+			f.mustWrite("alice", "revoke", map[string]any{"id": id})
+			if users, _ := f.countLeft(t.Context(), pg); users != 0 {
 				t.Errorf("%s: %d database users after the end (%v)", what, users, second)
 			}
 		})
 	if lost == 0 {
-		t.Error("no fault hit after the grant was recorded; that case is not tested")
+		t.Error("no fault came after the grant was recorded, so that case is not tested")
 	}
-	// A token whose creation was never answered is known to nobody. It ends by itself.
+	// Nobody knows a token whose creation was never answered. It ends by itself.
 	vaulttest.Eventually(t, "the last grant token to end with its window", func(ctx context.Context) error {
-		if users, tokens := th.left(ctx, pg); users+tokens > 0 {
+		if users, tokens := f.countLeft(ctx, pg); users+tokens > 0 {
 			return fmt.Errorf("%d database users and %d grant tokens", users, tokens)
 		}
 		return nil
@@ -230,34 +243,31 @@ func TestInterruptedClaimLeavesNothingThatItsWindowDoesNotEnd(t *testing.T) {
 }
 
 func TestAbandonedClaimIsCleanedUpByThePeriodicWork(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
-	pg := vaulttest.NewPostgres(t)
-	w.databaseOn(pg)
-	th := newTheatre(t, w)
+	f, pg := newFaultFixture(t)
 	var id string
 	unknown := 0
-	th.sabotage(
+	f.injectEachFault(
 		func() string { return id },
 		func() error {
-			_, err := th.write("alice", "claim", map[string]any{"id": id})
+			_, err := f.write("alice", "claim", map[string]any{"id": id})
 			return err
 		},
-		func() { id = th.approved(3600) },
+		func() { id = f.makeApproved(3600) },
 		func(what string, _ error) {
-			if th.state(id) == "active" {
-				th.must("alice", "revoke", map[string]any{"id": id})
+			if f.readState(id) == "active" {
+				f.mustWrite("alice", "revoke", map[string]any{"id": id})
 			}
-			must(t, th.Periodic(t.Context()))
+			must(t, f.engine.Periodic(t.Context()))
 			// Vault revokes what a revoked token made in the background.
 			var tokens int
 			vaulttest.Eventually(t, what, func(ctx context.Context) error {
-				users, live := th.left(ctx, pg)
+				users, live := f.countLeft(ctx, pg)
 				if tokens = live; users > 0 {
 					return fmt.Errorf("%d database users", users)
 				}
 				return nil
 			})
-			// Only a token whose creation was not answered can be left, and nobody has it.
+			// Only tokens whose creation was never answered can be left, and nobody has them.
 			if tokens > unknown {
 				unknown++
 				if tokens != unknown || !strings.Contains(what, "/v1/auth/token/create/") && !strings.Contains(what, "storage put open/") {
@@ -268,40 +278,37 @@ func TestAbandonedClaimIsCleanedUpByThePeriodicWork(t *testing.T) {
 }
 
 func TestInterruptedEndIsCompletedByThePeriodicWork(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
-	pg := vaulttest.NewPostgres(t)
-	w.databaseOn(pg)
-	th := newTheatre(t, w)
+	f, pg := newFaultFixture(t)
 	var id string
 	var lease *logical.Secret
 	prepare := func() {
-		id = th.approved(3600)
-		lease = th.must("alice", "claim", map[string]any{"id": id}).Secret
+		id = f.makeApproved(3600)
+		lease = f.mustWrite("alice", "claim", map[string]any{"id": id}).Secret
 	}
 	check := func(what string, _ error) {
-		must(t, th.Periodic(t.Context()))
-		if th.state(id) == "active" { // nothing of the end was recorded, so its caller has to repeat it, and does
-			th.must("alice", "revoke", map[string]any{"id": id})
+		must(t, f.engine.Periodic(t.Context()))
+		if f.readState(id) == "active" { // the engine recorded nothing, so the caller repeats the call
+			f.mustWrite("alice", "revoke", map[string]any{"id": id})
 		}
-		grant := th.request(id)["grant"].(map[string]any)
+		grant := f.readRequest(id)["grant"].(map[string]any)
 		if grant["revocation"] != "confirmed" {
 			t.Errorf("%s: the end is %v", what, grant)
 		}
-		if users, tokens := th.left(t.Context(), pg); users+tokens > 0 {
+		if users, tokens := f.countLeft(t.Context(), pg); users+tokens > 0 {
 			t.Errorf("%s: %d database users and %d grant tokens are left", what, users, tokens)
 		}
 	}
 	t.Run("revoke", func(t *testing.T) {
-		th.t = t
-		th.sabotage(func() string { return id }, func() error {
-			_, err := th.write("alice", "revoke", map[string]any{"id": id})
+		f.t = t
+		f.injectEachFault(func() string { return id }, func() error {
+			_, err := f.write("alice", "revoke", map[string]any{"id": id})
 			return err
 		}, prepare, check)
 	})
 	t.Run("lease revoke", func(t *testing.T) {
-		th.t = t
-		th.sabotage(func() string { return id }, func() error {
-			return th.Revoke(t.Context(), lease)
+		f.t = t
+		f.injectEachFault(func() string { return id }, func() error {
+			return f.engine.Revoke(t.Context(), lease)
 		}, prepare, check)
 	})
 }

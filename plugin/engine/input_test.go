@@ -14,7 +14,7 @@ import (
 // number is a number of JSON as Vault hands it to a plugin.
 func number(n float64) any { return n }
 
-func TestInputIsTakenInExactlyOneMeaning(t *testing.T) {
+func TestInputIsConverted(t *testing.T) {
 	for _, c := range []struct {
 		kind  framework.FieldType
 		given any
@@ -50,14 +50,14 @@ func TestInputIsTakenInExactlyOneMeaning(t *testing.T) {
 		{framework.TypeKVPairs, `{"a":"1"}`, map[string]any{"a": "1"}},
 		{framework.TypeKVPairs, map[string]any{"a": "1"}, map[string]any{"a": "1"}},
 	} {
-		got, err := strict(c.kind, c.given)
+		got, err := convert(c.kind, c.given)
 		if err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s %#v: got %#v and %v, want %#v", c.kind, c.given, got, err, c.want)
 		}
 	}
 }
 
-func TestInputThatCouldMeanSomethingElseIsRefused(t *testing.T) {
+func TestAmbiguousInputIsRefused(t *testing.T) {
 	for _, c := range []struct {
 		kind  framework.FieldType
 		given any
@@ -124,14 +124,14 @@ func TestInputThatCouldMeanSomethingElseIsRefused(t *testing.T) {
 		{framework.TypeKVPairs, nil, "name=value"},
 		{framework.TypeHeader, "a", "not handled"},
 	} {
-		got, err := strict(c.kind, c.given)
+		got, err := convert(c.kind, c.given)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s %#v: got %#v and %v, want a refusal that says %q", c.kind, c.given, got, err, c.says)
 		}
 	}
 }
 
-func TestObjectsTakeNoOtherSpellingOfTheirKeys(t *testing.T) {
+func TestObjectsAcceptOnlyTheExactSpellingOfAKey(t *testing.T) {
 	type object struct {
 		Approvals int `json:"approvals"`
 	}
@@ -139,7 +139,7 @@ func TestObjectsTakeNoOtherSpellingOfTheirKeys(t *testing.T) {
 		{`{"approvals":1}`, ""},
 		{`{"Approvals":1}`, `"Approvals"`},
 		{`{"approvals":1,"APPROVALS":9}`, `"APPROVALS"`},
-		{`{"approval\u017f":1}`, "approval"}, // a long s, which encoding/json takes for an s
+		{`{"approval\u017f":1}`, "approval"}, // a long s, which encoding/json reads as an s
 		{`{"approval":1}`, `"approval"`},
 		{`{"approvals":1.5}`, "approvals"},
 		{`{"approvals":"1"}`, "approvals"},
@@ -162,21 +162,21 @@ func TestLongListsAreRefused(t *testing.T) {
 	for i := range words {
 		words[i] = fmt.Sprint("word", i)
 	}
-	if list, err := strict(framework.TypeCommaStringSlice, words[1:]); err != nil || len(list.([]string)) != maxWords {
-		t.Errorf("the longest list is not taken as it is: %v", err)
+	if list, err := convert(framework.TypeCommaStringSlice, words[1:]); err != nil || len(list.([]string)) != maxWords {
+		t.Errorf("the longest accepted list is refused: %v", err)
 	}
 	asJSON, err := json.Marshal(words)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, long := range []any{words, string(asJSON), strings.Repeat("x,", maxWords)} {
-		if _, err := strict(framework.TypeCommaStringSlice, long); err == nil || !strings.Contains(err.Error(), "10001 entries") {
+		if _, err := convert(framework.TypeCommaStringSlice, long); err == nil || !strings.Contains(err.Error(), "10001 entries") {
 			t.Errorf("one entry more is answered with %v", err)
 		}
 	}
 }
 
-func TestRefusalsQuoteLittleOfWhatTheyRefuse(t *testing.T) {
+func TestRefusalsQuoteLittleOfLongInput(t *testing.T) {
 	long := strings.Repeat("ä", 1<<20)
 	var into struct{}
 	if err := decodeObject(map[string]any{long: 1}, &into, "approvals"); err == nil || len(err.Error()) > 400 {
@@ -185,21 +185,21 @@ func TestRefusalsQuoteLittleOfWhatTheyRefuse(t *testing.T) {
 	for _, kind := range []framework.FieldType{
 		framework.TypeBool, framework.TypeInt, framework.TypeDurationSecond, framework.TypeSlice, framework.TypeMap, framework.TypeKVPairs,
 	} {
-		if _, err := strict(kind, long); err == nil || len(err.Error()) > 400 {
+		if _, err := convert(kind, long); err == nil || len(err.Error()) > 400 {
 			t.Errorf("%s: a megabyte is refused with %.600v", kind, err)
 		}
 	}
 	for _, pairs := range []any{map[string]any{long: 1}, []any{long + "=1", long + "=2"}} {
-		if _, err := strict(framework.TypeKVPairs, pairs); err == nil || len(err.Error()) > 400 {
+		if _, err := convert(framework.TypeKVPairs, pairs); err == nil || len(err.Error()) > 400 {
 			t.Errorf("a megabyte of a name is refused with %.600v", err)
 		}
 	}
-	if _, err := strict(framework.TypeCommaStringSlice, []any{long, long}); err == nil || len(err.Error()) > 400 {
+	if _, err := convert(framework.TypeCommaStringSlice, []any{long, long}); err == nil || len(err.Error()) > 400 {
 		t.Errorf("a megabyte given twice is refused with %.600v", err)
 	}
 }
 
-// FuzzInput shows that what is accepted goes into the framework in the type that it takes without converting.
+// FuzzInput checks that accepted input has the type that the framework takes without converting it.
 func FuzzInput(f *testing.F) {
 	for _, seed := range []string{`1`, `1.9`, `"1h"`, `"500ms"`, `[1]`, `["a"]`, `{"a":"b"}`, `"[\"a\"]"`, `"{}"`, `null`, `true`, `"a=b"`, `-0`, `1e400`, `"\u0000"`} {
 		f.Add(seed)
@@ -220,7 +220,7 @@ func FuzzInput(f *testing.F) {
 			return
 		}
 		for kind, right := range want {
-			got, err := strict(kind, value)
+			got, err := convert(kind, value)
 			if err == nil && !right(got) {
 				t.Errorf("%s %q became %#v", kind, text, got)
 			}

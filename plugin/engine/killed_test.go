@@ -17,24 +17,24 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// isRefusal reports whether the engine refused, rather than failed.
+// isRefusal reports whether the error is a refusal of the engine.
 func isRefusal(err error) bool {
 	var response *api.ResponseError
 	return errors.As(err, &response) && response.StatusCode == http.StatusBadRequest
 }
 
-// Where fault_test.go stops the engine at each of its steps in turn, here the real process is killed whenever it happens
-// to be, and now and then the server with it.
+// fault_test.go stops the engine at each of its calls. This test kills the real plugin process at a random moment, and
+// sometimes the server with it.
 //
-// What counts is what somebody was given. Vault itself, broken off at the wrong moment, may keep a database user whose
-// lease it has not noted yet, or a lease that it has not noted to be its token's. Nobody was told of either.
-func TestKillingThePluginOrTheServerAtAnyMomentLeavesNobodyACredential(t *testing.T) {
+// The test checks the credentials that somebody was given. A killed Vault may keep a database user whose lease it has not
+// stored, or a lease that it has not stored as its token's; nobody was given either of them.
+func TestNoCredentialSurvivesItsWindowWhenPluginOrServerIsKilled(t *testing.T) {
 	const rounds, perRound, window = 14, 4, 5 * time.Second
 	cluster := vaulttest.New(t, vaulttest.Options{Nodes: 1, LogLevel: "error"})
-	w := worldOn(t, cluster, vaulttest.MountOptions{})
-	pg := w.database()
-	passwords := w.otp("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
-	must(t, w.mount.AllowGrants(t.Context(), "database-"+w.mount.Path+"-app", "ssh-"+w.mount.Path+"-otp"))
+	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
+	pg := f.addDatabaseRole()
+	passwords := f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	must(t, f.mount.AllowGrants(t.Context(), "database-"+f.mount.Path+"-app", "ssh-"+f.mount.Path+"-otp"))
 	node := cluster.Nodes[0]
 
 	var ids []string
@@ -42,7 +42,7 @@ func TestKillingThePluginOrTheServerAtAnyMomentLeavesNobodyACredential(t *testin
 	var mu sync.Mutex
 	given := map[string][]*api.Secret{} // by request
 	claim := func(id string) error {
-		credential, err := w.alice.Write(context.WithoutCancel(t.Context()), w.mount.Path+"/claim", map[string]any{"id": id})
+		credential, err := f.alice.Write(context.WithoutCancel(t.Context()), f.mount.Path+"/claim", map[string]any{"id": id})
 		if err == nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -57,25 +57,25 @@ func TestKillingThePluginOrTheServerAtAnyMomentLeavesNobodyACredential(t *testin
 		}
 		var batch []string
 		for range perRound {
-			id := w.ask(w.alice, map[string]any{"role": role, "ttl": int(window / time.Second)})
-			w.approve(id, w.bob, w.carol)
+			id := f.ask(f.alice, map[string]any{"role": role, "ttl": int(window / time.Second)})
+			f.approve(id, f.bob, f.carol)
 			batch = append(batch, id)
 		}
-		must(t, claim(batch[0])) // which is being revoked while the others are claimed
+		must(t, claim(batch[0])) // bob revokes it while alice claims the others
 		var calls sync.WaitGroup
-		call := func(do func() error) {
+		callAtOnce := func(do func() error) {
 			calls.Go(func() {
 				if err := do(); err != nil && !isRefusal(err) {
 					interrupted.Add(1)
 				}
 			})
 		}
-		call(func() error {
-			_, err := w.bob.Write(context.WithoutCancel(t.Context()), w.mount.Path+"/revoke", map[string]any{"id": batch[0]})
+		callAtOnce(func() error {
+			_, err := f.bob.Write(context.WithoutCancel(t.Context()), f.mount.Path+"/revoke", map[string]any{"id": batch[0]})
 			return err
 		})
 		for _, id := range batch[1:] {
-			call(func() error { return claim(id) })
+			callAtOnce(func() error { return claim(id) })
 		}
 		time.Sleep(time.Duration(rand.IntN(70)) * time.Millisecond)
 		if killServer {
@@ -87,32 +87,32 @@ func TestKillingThePluginOrTheServerAtAnyMomentLeavesNobodyACredential(t *testin
 		}
 		calls.Wait()
 		vaulttest.Eventually(t, "the engine to answer", func(ctx context.Context) error {
-			_, err := w.alice.Read(ctx, w.mount.Path+"/requests/"+batch[0])
+			_, err := f.alice.Read(ctx, f.mount.Path+"/requests/"+batch[0])
 			return err
 		})
 		ids = append(ids, batch...)
 
-		// What was not granted can be claimed again.
+		// Requests that were not granted can be claimed again.
 		for _, id := range batch[1:] {
 			err := claim(id)
 			if err != nil && (!isRefusal(err) || !strings.Contains(err.Error(), "is active") && !strings.Contains(err.Error(), "is ended")) {
-				t.Errorf("round %d: after the kill the claim says %v", round, err)
+				t.Errorf("round %d: after the kill the claim is answered with %v", round, err)
 			}
 		}
 	}
 	t.Logf("%d calls were interrupted, and %d requests granted", interrupted.Load(), len(given))
 	if interrupted.Load() == 0 || len(given) == 0 {
-		t.Error("no kill interrupted a call, or none was granted, so this shows nothing")
+		t.Error("no kill interrupted a call, or no request was granted, so the test shows nothing")
 	}
 	vaulttest.Eventually(t, "all grant tokens to end with their window", func(ctx context.Context) error {
-		tokens, err := w.mount.GrantTokens(ctx)
+		tokens, err := f.mount.GrantTokens(ctx)
 		if err == nil && len(tokens) > 0 {
 			err = fmt.Errorf("%d are left", len(tokens))
 		}
 		return err
 	})
 	for _, id := range ids {
-		if state := w.request(w.alice, id)["state"]; state != "ended" {
+		if state := f.readRequest(f.alice, id)["state"]; state != "ended" {
 			t.Errorf("request %s is %v", id, state)
 		}
 		if len(given[id]) > 1 {
@@ -126,7 +126,7 @@ func TestKillingThePluginOrTheServerAtAnyMomentLeavesNobodyACredential(t *testin
 				}
 				continue
 			}
-			w.gone(pg, credential)
+			f.waitUntilGone(pg, credential)
 		}
 	}
 }

@@ -12,17 +12,17 @@ import (
 func TestSimultaneousClaimsAtAllNodesGiveOneGrant(t *testing.T) {
 	const rounds = 5
 	cluster := vaulttest.New(t, vaulttest.Options{Nodes: 3, LogLevel: "error"})
-	w := worldOn(t, cluster, vaulttest.MountOptions{})
-	w.otp("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
+	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
 	for range rounds {
-		// The two approvals that make the quorum come at the same time, too.
-		id := w.ask(w.alice, map[string]any{"role": "otp"})
+		// Both approvals come at the same time, too.
+		id := f.ask(f.alice, map[string]any{"role": "otp"})
 		var calls sync.WaitGroup
-		for n, person := range []*vaulttest.Person{w.bob, w.carol} {
+		for n, person := range []*vaulttest.Person{f.bob, f.carol} {
 			calls.Go(func() {
 				client, err := person.At(cluster.Nodes[n])
 				if err == nil {
-					_, err = client.Logical().WriteWithContext(t.Context(), w.mount.Path+"/approve", map[string]any{"id": id})
+					_, err = client.Logical().WriteWithContext(t.Context(), f.mount.Path+"/approve", map[string]any{"id": id})
 				}
 				if err != nil {
 					t.Error(err)
@@ -30,16 +30,16 @@ func TestSimultaneousClaimsAtAllNodesGiveOneGrant(t *testing.T) {
 			})
 		}
 		calls.Wait()
-		w.wantCounted(id, "2")
+		f.wantApprovals(id, "2")
 
 		var mu sync.Mutex
 		var granted []*api.Secret
 		for _, node := range cluster.Nodes {
 			for _, path := range []string{"claim", "claim/" + id} {
 				calls.Go(func() {
-					client, err := w.alice.At(node)
+					client, err := f.alice.At(node)
 					must(t, err)
-					credential, err := client.Logical().WriteWithContext(t.Context(), w.mount.Path+"/"+path, map[string]any{"id": id})
+					credential, err := client.Logical().WriteWithContext(t.Context(), f.mount.Path+"/"+path, map[string]any{"id": id})
 					mu.Lock()
 					defer mu.Unlock()
 					if err == nil {
@@ -52,14 +52,14 @@ func TestSimultaneousClaimsAtAllNodesGiveOneGrant(t *testing.T) {
 		}
 		calls.Wait()
 		if len(granted) != 1 {
-			t.Errorf("%d claims gave a credential", len(granted))
+			t.Errorf("%d claims gave a credential, want 1", len(granted))
 		}
 	}
-	tokens, err := w.mount.GrantTokens(t.Context())
+	tokens, err := f.mount.GrantTokens(t.Context())
 	must(t, err)
-	upstream, err := w.Leases(t.Context(), "ssh-"+w.mount.Path+"/")
+	upstream, err := f.Leases(t.Context(), "ssh-"+f.mount.Path+"/")
 	must(t, err)
-	own, err := w.mount.Leases(t.Context())
+	own, err := f.mount.Leases(t.Context())
 	must(t, err)
 	if len(tokens) != rounds || len(upstream) != rounds || len(own) != rounds {
 		t.Errorf("%d grant tokens, %d one-time passwords and %d leases for %d requests", len(tokens), len(upstream), len(own), rounds)

@@ -11,46 +11,46 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-func TestEndDuringAnOutageIsVisibleAndCompletesByItself(t *testing.T) {
+func TestEndDuringAnOutageIsShownAndCompletedLater(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
+	f := newFixture(t, vaulttest.MountOptions{})
 	pg := vaulttest.NewPostgres(t)
-	w.databaseOn(pg)
+	f.addDatabaseRoleOn(pg)
 	var ids []string
 	var credentials []*api.Secret
 	for range 2 {
-		id := w.ask(w.alice, map[string]any{"role": "db", "ttl": "1h"})
-		w.approve(id, w.bob, w.carol)
+		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "1h"})
+		f.approve(id, f.bob, f.carol)
 		ids = append(ids, id)
-		credentials = append(credentials, w.claim(w.alice, id))
+		credentials = append(credentials, f.claim(f.alice, id))
 	}
 	pg.Stop()
 
-	answer := w.does(w.bob, "revoke", map[string]any{"id": ids[0]})
+	answer := f.mustWriteAs(f.bob, "revoke", map[string]any{"id": ids[0]})
 	if grant := answer.Data["grant"].(map[string]any); grant["revocation"] != "pending" || grant["last_error"] == "" ||
 		len(answer.Warnings) == 0 || !strings.Contains(answer.Warnings[0], "not confirmed") {
 		t.Errorf("with upstream down revoke answers %v and warns %q", answer.Data, answer.Warnings)
 	}
-	if err := w.Root().Sys().RevokeWithOptions(&api.RevokeOptions{LeaseID: credentials[1].LeaseID, Sync: true}); err == nil {
+	if err := f.Root().Sys().RevokeWithOptions(&api.RevokeOptions{LeaseID: credentials[1].LeaseID, Sync: true}); err == nil {
 		t.Error("with upstream down a synchronous lease revoke reports success")
 	}
-	tokens, err := w.mount.GrantTokens(t.Context())
+	tokens, err := f.mount.GrantTokens(t.Context())
 	must(t, err)
 	if len(tokens) != 0 {
-		t.Errorf("%d grant tokens live on", len(tokens))
+		t.Errorf("%d grant tokens are left", len(tokens))
 	}
-	status, err := w.mount.Read(t.Context(), "status")
+	status, err := f.mount.Read(t.Context(), "status")
 	must(t, err)
 	if got := fmt.Sprint(status.Data["unconfirmed_ends"]); got != "2" {
 		t.Errorf("status shows %s unconfirmed ends, want 2", got)
 	}
 	for n, reason := range []string{"revoked", "lease_revoked"} {
-		grant := w.request(w.alice, ids[n])["grant"].(map[string]any)
+		grant := f.readRequest(f.alice, ids[n])["grant"].(map[string]any)
 		if grant["end_reason"] != reason || grant["revocation"] != "pending" || !strings.Contains(fmt.Sprint(grant["last_error"]), "upstream lease") {
 			t.Errorf("the request shows %v", grant)
 		}
 	}
-	w.refuses(w.alice, "claim", map[string]any{"id": ids[0]}, "ended")
+	f.wantRefused(f.alice, "claim", map[string]any{"id": ids[0]}, "ended")
 
 	must(t, pg.Start(t.Context()))
 	vaulttest.Eventually(t, "the ends to be confirmed", func(ctx context.Context) error {
@@ -59,13 +59,13 @@ func TestEndDuringAnOutageIsVisibleAndCompletesByItself(t *testing.T) {
 			err = fmt.Errorf("%d database users", len(users))
 		}
 		for _, id := range ids {
-			if grant := w.request(w.alice, id)["grant"].(map[string]any); err == nil && grant["revocation"] != "confirmed" {
+			if grant := f.readRequest(f.alice, id)["grant"].(map[string]any); err == nil && grant["revocation"] != "confirmed" {
 				err = fmt.Errorf("request %s: %v", id, grant)
 			}
 		}
 		return err
 	})
 	for _, credential := range credentials {
-		w.wantLogin(pg, credential, false)
+		f.wantLogin(pg, credential, false)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
 	"github.com/vault-jit/vault-jit/plugin/issuer"
+	"github.com/vault-jit/vault-jit/plugin/people"
 )
 
 func (b *backend) pathApproverGroups() []*framework.Path {
@@ -17,7 +18,7 @@ func (b *backend) pathApproverGroups() []*framework.Path {
 		kind:      "approver group",
 		catalogue: b.store.Groups,
 		describe: func(g approval.ApproverGroup) map[string]any {
-			return withRevision(g.Revision, map[string]any{
+			return viewRevision(g.Revision, map[string]any{
 				"entity_ids":         g.EntityIDs,
 				"identity_group_ids": g.IdentityGroupIDs,
 				"description":        g.Description,
@@ -27,11 +28,11 @@ func (b *backend) pathApproverGroups() []*framework.Path {
 			return map[string]any{"description": g.Description, "entity_ids": len(g.EntityIDs), "identity_group_ids": len(g.IdentityGroupIDs)}
 		},
 		usedBy: func(ctx context.Context, s logical.Storage, name string) ([]string, error) {
-			return namesWhere(ctx, s, "policy", b.store.Policies, func(p approval.Policy) bool { return slices.Contains(p.Groups(), name) })
+			return listUsers(ctx, s, "policy", b.store.Policies, func(p approval.Policy) bool { return slices.Contains(p.Groups(), name) })
 		},
 	}
-	return paths(b, groups, definitionPaths{
-		prefix: "approver-groups", display: "approver-group", write: b.writeApproverGroup,
+	return definitionPathsOf(b, groups, definitionPaths{
+		prefix: "approver-groups", display: "approver-group", write: writeApproverGroup,
 		fields: map[string]*framework.FieldSchema{
 			"entity_ids":         {Type: framework.TypeCommaStringSlice, Description: "Ids of Vault entities that belong to the group."},
 			"identity_group_ids": {Type: framework.TypeCommaStringSlice, Description: "Ids of Vault identity groups whose members, also through inner groups, belong to the group."},
@@ -44,70 +45,69 @@ cannot be deleted.`,
 	})
 }
 
-func (b *backend) writeApproverGroup(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	b.definitions.Lock()
-	name := field[string](d, "name")
-	group, problem, err := b.storeApproverGroup(ctx, req, d, name)
-	b.definitions.Unlock()
-	if problem != nil || err != nil {
-		return answer(problem, err)
-	}
-	warnings, err := b.groupWarnings(ctx, req.Storage, group)
+func writeApproverGroup(ctx context.Context, c *call) (*logical.Response, error) {
+	group, err := c.storeApproverGroup(ctx, field[string](c.fields, "name"))
 	if err != nil {
 		return nil, err
 	}
-	return withWarnings(warnings), nil
+	warnings, err := c.warnOfGroup(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	return answerWarnings(warnings), nil
 }
 
-func (b *backend) storeApproverGroup(ctx context.Context, req *logical.Request, d *framework.FieldData, name string) (group approval.ApproverGroup, problem, fault error) {
-	current, err := b.store.Groups.Get(ctx, req.Storage, name)
+func (c *call) storeApproverGroup(ctx context.Context, name string) (approval.ApproverGroup, error) {
+	c.definitions.Lock()
+	defer c.definitions.Unlock()
+	group := approval.ApproverGroup{EntityIDs: []string{}, IdentityGroupIDs: []string{}}
+	current, err := c.store.Groups.Get(ctx, c.req.Storage, name)
 	if err != nil {
-		return group, nil, err
+		return group, err
 	}
-	group = approval.ApproverGroup{EntityIDs: []string{}, IdentityGroupIDs: []string{}}
 	if current != nil {
 		group = *current
 	}
 	group.Name = name
-	given(d, "entity_ids", &group.EntityIDs)
-	given(d, "identity_group_ids", &group.IdentityGroupIDs)
-	given(d, "description", &group.Description)
+	fill(c.fields, "entity_ids", &group.EntityIDs)
+	fill(c.fields, "identity_group_ids", &group.IdentityGroupIDs)
+	fill(c.fields, "description", &group.Description)
 	if err := group.Validate(); err != nil {
-		return group, fmt.Errorf("approver group %q: %w", name, err), nil
+		return group, fmt.Errorf("approver group %q: %w", name, err)
 	}
-	group.Revision = b.revise(group.Revision, req)
-	return group, nil, b.store.Groups.Put(ctx, req.Storage, name, group)
+	group.Revision = c.revise(group.Revision)
+	return group, c.store.Groups.Put(ctx, c.req.Storage, name, group)
 }
 
-// groupWarnings tells which policies cannot be met with the group as it is now. Nobody is kept from taking a person
-// out of a group, so this is never a refusal.
-func (b *backend) groupWarnings(ctx context.Context, s logical.Storage, group approval.ApproverGroup) ([]string, error) {
+// warnOfGroup tells which policies cannot be met with the group as it is now. Nobody is kept from taking a person out of
+// a group, so this is never a refusal.
+func (c *call) warnOfGroup(ctx context.Context, group approval.ApproverGroup) ([]string, error) {
 	var warnings []string
 	for _, id := range group.EntityIDs {
-		entity, err := b.System().EntityInfo(id)
+		entity, err := c.people.Entity(id)
 		if err != nil {
-			return nil, fmt.Errorf("looking up entity %s: %w", id, err)
+			return nil, err
 		}
-		if entity == nil {
+		if !entity.Exists {
 			warnings = append(warnings, fmt.Sprintf("entity_ids: Vault knows no entity %q", id))
 		}
 	}
-	warnings = append(warnings, b.asked(ctx, s, func(ctx context.Context, vault *issuer.Issuer) []string {
-		return about("identity_group_ids", vault.GroupWarnings(ctx, group.IdentityGroupIDs))
+	warnings = append(warnings, c.askVault(ctx, c.req.Storage, func(ctx context.Context, vault *issuer.Issuer) []string {
+		return prefixEach("identity_group_ids", people.GroupWarnings(ctx, vault.Session(), group.IdentityGroupIDs))
 	})...)
-	names, err := b.store.Policies.List(ctx, s)
+	names, err := c.store.Policies.List(ctx, c.req.Storage)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		policy, err := b.store.Policies.Get(ctx, s, name)
+		policy, err := c.store.Policies.Get(ctx, c.req.Storage, name)
 		if err != nil {
 			return nil, err
 		}
 		if policy == nil || !slices.Contains(policy.Groups(), group.Name) {
 			continue
 		}
-		shortfalls, _, err := b.outlook(ctx, s, *policy)
+		shortfalls, _, err := c.findShortfalls(ctx, *policy)
 		if err != nil {
 			return nil, err
 		}

@@ -5,36 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"github.com/vault-jit/vault-jit/plugin/approval"
 	"github.com/vault-jit/vault-jit/plugin/issuer"
+	"github.com/vault-jit/vault-jit/plugin/people"
+	"github.com/vault-jit/vault-jit/plugin/refusal"
 	"github.com/vault-jit/vault-jit/plugin/store"
 )
-
-// Config is the engine's configuration.
-type Config struct {
-	issuer.Connection
-	// AuditorGroupIDs are identity groups whose members see every request and may end every grant.
-	AuditorGroupIDs []string `json:"auditor_group_ids"`
-	// Retention is how long an ended request is kept.
-	Retention time.Duration `json:"retention"`
-	// MaxPendingPerRequester bounds how many requests of one person may wait at a time.
-	MaxPendingPerRequester int `json:"max_pending_per_requester"`
-	// RetiredSecretIDs were replaced by rotations and are not known to be destroyed.
-	RetiredSecretIDs []string `json:"retired_secret_ids,omitempty"`
-}
-
-const (
-	defaultRetention  = 30 * 24 * time.Hour
-	defaultMaxPending = 100
-	defaultAuthMount  = "approle"
-)
-
-var errNotConfigured = errors.New("the engine is not configured: write address, role_id, secret_id and token_role to config")
 
 func (b *backend) pathConfig() []*framework.Path {
 	return []*framework.Path{{
@@ -62,10 +41,10 @@ func (b *backend) pathConfig() []*framework.Path {
 			return config != nil, err
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation:   reading(b.readConfig, "Read the configuration, without secrets."),
-			logical.CreateOperation: changing(b.writeConfig, "Configure how the engine reaches Vault. Logs in and checks its own capabilities."),
-			logical.UpdateOperation: changing(b.writeConfig, "Change the configuration. Fields that are not given stay."),
-			logical.DeleteOperation: changing(b.deleteConfig, "Delete the configuration. Refused while grants live."),
+			logical.ReadOperation:   b.reading(readConfig, "Read the configuration, without secrets."),
+			logical.CreateOperation: b.writing(writeConfig, "Configure how the engine reaches Vault. Logs in and checks its own capabilities."),
+			logical.UpdateOperation: b.writing(writeConfig, "Change the configuration. Fields that are not given stay."),
+			logical.DeleteOperation: b.writing(deleteConfig, "Delete the configuration. Refused while grants live."),
 		},
 		HelpSynopsis: "How the engine reaches Vault, who it is there, and its limits.",
 		HelpDescription: `Writing the configuration logs in to Vault and answers with a warning for each capability that the engine's identity
@@ -77,15 +56,15 @@ token again, so that the stored one cannot be sent elsewhere.`,
 		Pattern:      "config/rotate-root",
 		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: "jit", OperationVerb: "rotate", OperationSuffix: "root"},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: changing(b.rotateRoot, "Replace the engine's secret_id by one that only the engine knows."),
+			logical.UpdateOperation: b.writing(rotateRoot, "Replace the engine's secret_id by one that only the engine knows."),
 		},
 		HelpSynopsis:    "Replace the engine's secret_id by one that only the engine knows.",
 		HelpDescription: "Makes a new secret_id, logs in with it, stores it, and destroys the one it replaces. Nobody else then knows the engine's secret.",
 	}}
 }
 
-func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	config, err := b.store.Config.Get(ctx, req.Storage)
+func readConfig(ctx context.Context, c *call) (*logical.Response, error) {
+	config, err := c.store.Config.Get(ctx, c.req.Storage)
 	if err != nil || config == nil {
 		return nil, err
 	}
@@ -99,74 +78,82 @@ func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *frame
 		"role_id":                   config.RoleID,
 		"token_role":                config.TokenRole,
 		"auditor_group_ids":         config.AuditorGroupIDs,
-		"retention":                 int64(config.Retention / time.Second),
+		"retention":                 toSeconds(config.Retention),
 		"max_pending_per_requester": config.MaxPendingPerRequester,
 	}}, nil
 }
 
-// changeConfig runs one change of the configuration; a second one at the same time is refused, because waiting would
-// mean waiting for Vault.
-func (b *backend) changeConfig(change func() (*logical.Response, error)) (*logical.Response, error) {
+// lockConfig lets the caller be the one to change the configuration. A second change at the same time is refused,
+// because waiting would mean waiting for Vault.
+func (b *backend) lockConfig() (unlock func(), err error) {
 	if !b.configuring.TryLock() {
-		return refused(errors.New("another change of the configuration is under way; try again")), nil
+		return nil, refusal.New("", "another change of the configuration is under way", "try again")
 	}
-	defer b.configuring.Unlock()
-	return change()
+	return b.configuring.Unlock, nil
 }
 
-func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeConfig(func() (*logical.Response, error) {
-		current, err := b.store.Config.Get(ctx, req.Storage)
-		if err != nil {
-			return nil, err
+func writeConfig(ctx context.Context, c *call) (*logical.Response, error) {
+	unlock, err := c.lockConfig()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	current, err := c.store.Config.Get(ctx, c.req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	next, err := mergeConfig(current, c.fields)
+	if err != nil {
+		return nil, err
+	}
+	made, err := c.connect(next)
+	if err != nil {
+		return nil, err
+	}
+	stored := false
+	defer func() { //nolint:contextcheck // the login that is not used ends after the call
+		if !stored {
+			made.Session().Retire()
 		}
-		next, err := mergeConfig(current, d)
-		if err != nil {
-			return refused(err), nil
+	}()
+	warnings, err := made.Warnings(ctx)
+	if err != nil {
+		return nil, refusal.Newf("", "nothing was stored: %v", err)
+	}
+	warnings = append(warnings, prefixEach("auditor_group_ids", people.GroupWarnings(ctx, made.Session(), next.AuditorGroupIDs))...)
+	if current != nil && connectsElsewhere(*current, next) {
+		if n := len(next.RetiredSecretIDs); n > 0 {
+			warnings = append(warnings, fmt.Sprintf("%d replaced secret_ids of the former connection are not destroyed, and the new one cannot: "+
+				"destroy the secret_ids of that AppRole", n))
 		}
-		made, err := issuer.New(next.Connection)
-		if err != nil {
-			return refused(err), nil
-		}
-		warnings, err := made.Warnings(ctx)
-		if err != nil {
-			return refused(fmt.Errorf("nothing was stored: %w", err)), nil
-		}
-		warnings = append(warnings, about("auditor_group_ids", made.GroupWarnings(ctx, next.AuditorGroupIDs))...)
-		if current != nil && connectsElsewhere(current.Connection, next.Connection) {
-			if n := len(next.RetiredSecretIDs); n > 0 {
-				warnings = append(warnings, fmt.Sprintf("%d replaced secret_ids of the former connection are not destroyed, and the new one cannot: "+
-					"destroy the secret_ids of that AppRole", n))
-			}
-			next.RetiredSecretIDs = nil
-		}
-		var problem error
-		if current == nil || (current.Address == next.Address && current.Namespace == next.Namespace) {
-			err = b.putConfig(ctx, req.Storage, next, made)
-		} else {
-			problem, err = b.moveConfig(ctx, req.Storage, next, made)
-		}
-		if problem != nil || err != nil {
-			return answer(problem, err)
-		}
-		return withWarnings(warnings), nil
-	})
+		next.RetiredSecretIDs = nil
+	}
+	if current == nil || (current.Address == next.Address && current.Namespace == next.Namespace) {
+		err = c.putConfig(ctx, c.req.Storage, next, made)
+	} else {
+		err = c.moveConfig(ctx, c.req.Storage, next, made)
+	}
+	if err != nil {
+		return nil, err
+	}
+	stored = true
+	return answerWarnings(warnings), nil
 }
 
 // moveConfig stores a configuration that leads to another address or namespace, unless that is another Vault while this
 // one may hold something that only it can end.
-func (b *backend) moveConfig(ctx context.Context, s logical.Storage, next Config, described *issuer.Issuer) (problem, fault error) {
-	sameVault, problem, fault := b.knowsGrants(ctx, s, described)
-	if problem != nil || fault != nil {
-		return problem, fault
+func (b *backend) moveConfig(ctx context.Context, s logical.Storage, next Config, described *issuer.Issuer) error {
+	sameVault, err := b.knowsGrants(ctx, s, described)
+	if err != nil {
+		return err
 	}
-	return b.whileNothingIsClaimed(func() (problem, fault error) {
+	return b.ledger.WhileNothingIsClaimed(func() error {
 		if !sameVault {
-			if problem, fault = b.nothingHeld(ctx, s); problem != nil || fault != nil {
-				return problem, fault
+			if err := b.checkNothingHeld(ctx, s); err != nil {
+				return err
 			}
 		}
-		return nil, b.putConfig(ctx, s, next, described)
+		return b.putConfig(ctx, s, next, described)
 	})
 }
 
@@ -176,159 +163,91 @@ func (b *backend) putConfig(ctx context.Context, s logical.Storage, config Confi
 	if err != nil {
 		described = nil // it may have been stored or not: the next call reads it again
 	}
-	b.replaceIssuer(described)
+	b.replaceIssuer(described) //nolint:contextcheck // the old login ends after the call
 	return err
 }
 
-// whileNothingIsClaimed makes a change after which the engine no longer reaches the Vault in which a claim under way
-// makes its grant.
-func (b *backend) whileNothingIsClaimed(change func() (problem, fault error)) (problem, fault error) {
-	if !b.claims.TryLock() {
-		return errors.New("nothing was changed: a claim is under way; try again"), nil
-	}
-	defer b.claims.Unlock()
-	return change()
-}
-
-// nothingHeld refuses while there may be something that only the Vault connected to now can end.
-func (b *backend) nothingHeld(ctx context.Context, s logical.Storage) (problem, fault error) {
-	held, err := b.store.Requests.Open(ctx, s, func(sum store.Summary) bool { return sum.Holding })
+// checkNothingHeld refuses while there may be something that only the Vault connected to now can end.
+func (b *backend) checkNothingHeld(ctx context.Context, s logical.Storage) error {
+	held, err := b.ledger.Holding(ctx, s)
 	if err != nil || len(held) == 0 {
-		return nil, err
+		return err
 	}
-	return fmt.Errorf("nothing was changed: %d grants are not known to have ended (such as %s), and the engine needs its configuration to end them: "+
-		"revoke them first", len(held), held[0].ID), nil
-}
-
-// withWarnings is an answer without data; nil, that is status 204, if there are no warnings either.
-func withWarnings(warnings []string) *logical.Response {
-	if len(warnings) == 0 {
-		return nil
-	}
-	return &logical.Response{Warnings: warnings}
-}
-
-// mergeConfig applies the given fields to the current configuration, if there is one.
-func mergeConfig(current *Config, d *framework.FieldData) (Config, error) {
-	next := Config{
-		Connection: issuer.Connection{AuthMount: defaultAuthMount},
-		Retention:  defaultRetention, MaxPendingPerRequester: defaultMaxPending, AuditorGroupIDs: []string{},
-	}
-	if current != nil {
-		next = *current
-	}
-	for name, target := range map[string]*string{
-		"address": &next.Address, "namespace": &next.Namespace, "ca_cert": &next.CACert, "tls_server_name": &next.TLSServerName,
-		"client_cert": &next.ClientCert, "client_key": &next.ClientKey, "auth_mount": &next.AuthMount, "role_id": &next.RoleID,
-		"secret_id": &next.SecretID, "token": &next.Token, "token_role": &next.TokenRole,
-	} {
-		given(d, name, target)
-	}
-	given(d, "auditor_group_ids", &next.AuditorGroupIDs)
-	given(d, "max_pending_per_requester", &next.MaxPendingPerRequester)
-	givenSeconds(d, "retention", &next.Retention)
-	if next.MaxPendingPerRequester < 1 {
-		return next, fmt.Errorf("max_pending_per_requester is %d; it must be at least 1", next.MaxPendingPerRequester)
-	}
-	_, secretGiven := d.GetOk("secret_id")
-	_, tokenGiven := d.GetOk("token")
-	switch {
-	case tokenGiven && next.Token != "" && !secretGiven:
-		next.RoleID, next.SecretID = "", "" // a change from AppRole to token
-	case secretGiven && next.SecretID != "" && !tokenGiven:
-		next.Token = "" // a change from token to AppRole
-	}
-	// A secret that is in use and was not given just now is the stored one. An empty one given beside it proves nothing.
-	keepsSecret := (next.SecretID != "" && !secretGiven) || (next.Token != "" && !tokenGiven)
-	if current != nil && keepsSecret && connectsElsewhere(current.Connection, next.Connection) {
-		return next, errors.New("where or how the engine connects would change: give secret_id (or token) again")
-	}
-	return next, nil
-}
-
-// connectsElsewhere reports whether the engine's secret would be sent to another place or in another way.
-func connectsElsewhere(a, b issuer.Connection) bool {
-	for _, c := range []*issuer.Connection{&a, &b} {
-		c.SecretID, c.Token, c.ClientKey, c.TokenRole = "", "", "", ""
-	}
-	return a != b
+	return refusal.Newf("", "nothing was changed: %d grants are not known to have ended (such as %s), and the engine needs its configuration to end them: "+
+		"revoke them first", len(held), held[0])
 }
 
 // knowsGrants reports whether the Vault that a new connection leads to has made the live grants. One that has not must
 // never be asked to end them: what it does not know would pass for ended.
-func (b *backend) knowsGrants(ctx context.Context, s logical.Storage, next *issuer.Issuer) (known bool, problem, fault error) {
-	live, err := b.store.Requests.Open(ctx, s, func(sum store.Summary) bool { return sum.Holding && !sum.Waiting && !sum.Unconfirmed })
+func (b *backend) knowsGrants(ctx context.Context, s logical.Storage, next *issuer.Issuer) (bool, error) {
+	id, token, found, err := b.ledger.FindLiveToken(ctx, s)
+	if err != nil || !found {
+		return false, err
+	}
+	known, err := next.Knows(ctx, token)
 	if err != nil {
-		return false, nil, err
+		return false, refusal.Newf("", "nothing was stored: looking for the token of live grant %s: %v", id, err)
 	}
-	for _, sum := range live {
-		r, err := b.store.Requests.GetOpen(ctx, s, sum.ID)
-		if err != nil {
-			return false, nil, err
-		}
-		if r == nil || r.State(b.now()) != approval.Active {
-			continue
-		}
-		known, err := next.KnowsToken(ctx, r.Grant.Accessor)
-		if err != nil {
-			return false, fmt.Errorf("nothing was stored: looking for the token of live grant %s: %w", r.ID, err), nil
-		}
-		if !known {
-			return false, fmt.Errorf("nothing was stored: there the token of live grant %s is not known, so it could not be ended; "+
-				"end the live grants first, or connect to the Vault and namespace that made them", r.ID), nil
-		}
-		return true, nil, nil
+	if !known {
+		return false, refusal.Newf("", "nothing was stored: there the token of live grant %s is not known, so it could not be ended; "+
+			"end the live grants first, or connect to the Vault and namespace that made them", id)
 	}
-	return false, nil, nil
+	return true, nil
 }
 
-func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	return b.changeConfig(func() (*logical.Response, error) {
-		return answer(b.whileNothingIsClaimed(func() (problem, fault error) {
-			if problem, fault = b.nothingHeld(ctx, req.Storage); problem != nil || fault != nil {
-				return problem, fault
-			}
-			defer b.replaceIssuer(nil)
-			return nil, b.store.Config.Delete(ctx, req.Storage)
-		}))
+func deleteConfig(ctx context.Context, c *call) (*logical.Response, error) {
+	unlock, err := c.lockConfig()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return nil, c.ledger.WhileNothingIsClaimed(func() error {
+		if err := c.checkNothingHeld(ctx, c.req.Storage); err != nil {
+			return err
+		}
+		defer c.replaceIssuer(nil) //nolint:contextcheck // the old login ends after the call
+		return c.store.Config.Delete(ctx, c.req.Storage)
 	})
 }
 
-func (b *backend) rotateRoot(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	return b.changeConfig(func() (*logical.Response, error) {
-		config, err := b.store.Config.Get(ctx, req.Storage)
-		if err != nil {
-			return nil, err
-		}
-		if config == nil {
-			return refused(errNotConfigured), nil
-		}
-		current, err := b.issuerFor(ctx, req.Storage)
-		if err != nil {
-			return nil, err
-		}
-		secretID, err := current.NewSecretID(ctx)
-		if err != nil {
-			return refused(fmt.Errorf("nothing was changed: %w", err)), nil
-		}
-		next := *config
-		next.SecretID, next.RetiredSecretIDs = secretID, append(slices.Clone(config.RetiredSecretIDs), config.SecretID)
-		made, err := issuer.New(next.Connection)
-		if err == nil {
-			err = made.Login(ctx)
-		}
-		if err != nil {
-			return refused(errors.Join(fmt.Errorf("nothing was changed: the new secret_id does not work: %w", err),
-				current.DestroySecretID(ctx, secretID))), nil
-		}
-		if err := b.putConfig(ctx, req.Storage, next, made); err != nil {
-			return nil, err
-		}
-		if err := b.destroyRetired(ctx, req.Storage, next, made); err != nil {
-			return withWarnings([]string{fmt.Sprintf("rotated, but the replaced secret_id is not destroyed yet; the engine tries again every minute: %v", err)}), nil
-		}
-		return nil, nil
-	})
+func rotateRoot(ctx context.Context, c *call) (*logical.Response, error) {
+	unlock, err := c.lockConfig()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	current, err := c.issuerFor(ctx, c.req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	config, err := c.store.Config.Get(ctx, c.req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	if config == nil {
+		return nil, errNotConfigured
+	}
+	secretID, err := current.Session().NewSecretID(ctx)
+	if err != nil {
+		return nil, refusal.Newf("", "nothing was changed: %v", err)
+	}
+	next := *config
+	next.SecretID, next.RetiredSecretIDs = secretID, append(slices.Clone(config.RetiredSecretIDs), config.SecretID)
+	made, err := c.connect(next)
+	if err == nil {
+		err = made.Session().Login(ctx)
+	}
+	if err != nil {
+		return nil, refusal.Newf("", "nothing was changed: the new secret_id does not work: %v",
+			errors.Join(err, current.Session().DestroySecretID(ctx, secretID)))
+	}
+	if err := c.putConfig(ctx, c.req.Storage, next, made); err != nil {
+		return nil, err
+	}
+	if err := c.destroyRetired(ctx, c.req.Storage, next, made); err != nil {
+		return answerWarnings([]string{fmt.Sprintf("rotated, but the replaced secret_id is not destroyed yet; the engine tries again every minute: %v", err)}), nil
+	}
+	return nil, nil
 }
 
 // destroyRetired destroys the secret_ids that rotations replaced and notes which of them are left.
@@ -336,7 +255,7 @@ func (b *backend) destroyRetired(ctx context.Context, s logical.Storage, config 
 	var left []string
 	var faults []error
 	for _, secretID := range config.RetiredSecretIDs {
-		if err := vault.DestroySecretID(ctx, secretID); err != nil {
+		if err := vault.Session().DestroySecretID(ctx, secretID); err != nil {
 			left, faults = append(left, secretID), append(faults, err)
 		}
 	}

@@ -3,28 +3,28 @@ package engine
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/refusal"
 )
 
 func (b *backend) pathPolicies() []*framework.Path {
 	policies := definition[approval.Policy]{
 		kind:      "policy",
 		catalogue: b.store.Policies,
-		describe:  describePolicy,
+		describe:  viewPolicy,
 		summarise: func(p approval.Policy) map[string]any {
-			return map[string]any{"description": p.Description, "rules": len(p.Rules), "max_ttl": seconds(p.MaxTTL)}
+			return map[string]any{"description": p.Description, "rules": len(p.Rules), "max_ttl": toSeconds(p.MaxTTL)}
 		},
 		usedBy: func(ctx context.Context, s logical.Storage, name string) ([]string, error) {
-			return namesWhere(ctx, s, "role", b.store.Roles, func(r approval.Role) bool { return r.Policy == name })
+			return listUsers(ctx, s, "role", b.store.Roles, func(r approval.Role) bool { return r.Policy == name })
 		},
 	}
-	return paths(b, policies, definitionPaths{
-		prefix: "policies", display: "policy", write: b.writePolicy,
+	return definitionPathsOf(b, policies, definitionPaths{
+		prefix: "policies", display: "policy", write: writePolicy,
 		fields: map[string]*framework.FieldSchema{
 			"rules": {Type: framework.TypeSlice, Description: `Who must approve: a JSON list of {"name", "approver_groups": [...], "approvals": N}. ` +
 				"Every rule must be met; one person counts for at most one of them. Required."},
@@ -45,64 +45,68 @@ Fields that are not given stay as they are. A policy that a role names cannot be
 	})
 }
 
-func describePolicy(p approval.Policy) map[string]any {
+func viewPolicy(p approval.Policy) map[string]any {
 	rules := make([]map[string]any, len(p.Rules))
 	for i, rule := range p.Rules {
 		rules[i] = map[string]any{"name": rule.Name, "approver_groups": rule.ApproverGroups, "approvals": rule.Approvals}
 	}
-	return withRevision(p.Revision, map[string]any{
+	return viewRevision(p.Revision, map[string]any{
 		"rules":               rules,
 		"deny_threshold":      p.DenyThreshold,
 		"allow_self_approval": p.AllowSelfApproval,
 		"require_reason":      p.RequireReason,
 		"reason_pattern":      p.ReasonPattern,
-		"request_ttl":         seconds(p.RequestTTL),
-		"claim_ttl":           seconds(p.ClaimTTL),
-		"default_ttl":         seconds(p.WindowDefault()),
-		"max_ttl":             seconds(p.MaxTTL),
+		"request_ttl":         toSeconds(p.RequestTTL),
+		"claim_ttl":           toSeconds(p.ClaimTTL),
+		"default_ttl":         toSeconds(p.WindowDefault()),
+		"max_ttl":             toSeconds(p.MaxTTL),
 		"description":         p.Description,
 	})
 }
 
-func seconds(d time.Duration) int64 { return int64(d / time.Second) }
-
-func (b *backend) writePolicy(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	name := field[string](d, "name")
-	current, err := b.store.Policies.Get(ctx, req.Storage, name)
+func writePolicy(ctx context.Context, c *call) (*logical.Response, error) {
+	name := field[string](c.fields, "name")
+	current, err := c.store.Policies.Get(ctx, c.req.Storage, name)
 	if err != nil {
 		return nil, err
 	}
-	policy, err := mergePolicy(name, current, d)
+	policy, err := mergePolicy(name, current, c.fields)
 	if err == nil {
 		err = policy.Validate()
 	}
-	if err != nil {
-		return refused(fmt.Errorf("policy %q: %w", name, err)), nil
+	if err == nil {
+		err = c.checkGroupsExist(ctx, policy)
 	}
-	for _, rule := range policy.Rules {
-		for _, group := range rule.ApproverGroups {
-			known, err := b.store.Groups.Get(ctx, req.Storage, group)
-			if err != nil {
-				return nil, err
-			}
-			if known == nil {
-				return refused(fmt.Errorf("policy %q: rule %q: there is no approver group %q; create it first", name, rule.Name, group)), nil
-			}
-		}
+	if err != nil {
+		return nil, fmt.Errorf("policy %q: %w", name, err)
 	}
 	// This may ask Vault for the members of identity groups, so no lock is held yet.
-	shortfalls, certain, err := b.outlook(ctx, req.Storage, policy)
+	shortfalls, certain, err := c.findShortfalls(ctx, policy)
 	if err != nil {
 		return nil, err
 	}
 	if len(shortfalls) > 0 && certain {
-		return refused(fmt.Errorf("policy %q could never be met: %s", name, shortfalls[0])), nil
+		return nil, refusal.Newf("", "policy %q could never be met: %s", name, shortfalls[0])
 	}
-	problem, err := b.storePolicy(ctx, req, policy, current)
-	if problem != nil || err != nil {
-		return answer(problem, err)
+	if err := c.storePolicy(ctx, policy, current); err != nil {
+		return nil, err
 	}
-	return withWarnings(shortfalls), nil
+	return answerWarnings(shortfalls), nil
+}
+
+func (c *call) checkGroupsExist(ctx context.Context, policy approval.Policy) error {
+	for _, rule := range policy.Rules {
+		for _, group := range rule.ApproverGroups {
+			known, err := c.store.Groups.Get(ctx, c.req.Storage, group)
+			if err != nil {
+				return err
+			}
+			if known == nil {
+				return refusal.Newf("", "rule %q: there is no approver group %q; create it first", rule.Name, group)
+			}
+		}
+	}
+	return nil
 }
 
 // mergePolicy applies the given fields to the current policy, or to the defaults.
@@ -111,55 +115,49 @@ func mergePolicy(name string, current *approval.Policy, d *framework.FieldData) 
 	if current != nil {
 		policy = *current
 	}
-	if _, ok := d.GetOk("rules"); ok {
+	if _, given := d.GetOk("rules"); given {
 		policy.Rules = nil
 		for i, item := range field[[]any](d, "rules") {
 			var rule approval.Rule
 			if err := decodeObject(item, &rule, "name", "approver_groups", "approvals"); err != nil {
-				return policy, fmt.Errorf("rules[%d]: %w", i, err)
+				return policy, refusal.In(fmt.Sprintf("rules[%d]", i), err)
 			}
 			policy.Rules = append(policy.Rules, rule)
 		}
 	}
-	given(d, "deny_threshold", &policy.DenyThreshold)
-	given(d, "allow_self_approval", &policy.AllowSelfApproval)
-	given(d, "require_reason", &policy.RequireReason)
-	given(d, "reason_pattern", &policy.ReasonPattern)
-	given(d, "description", &policy.Description)
-	givenSeconds(d, "request_ttl", &policy.RequestTTL)
-	givenSeconds(d, "claim_ttl", &policy.ClaimTTL)
-	givenSeconds(d, "default_ttl", &policy.DefaultTTL)
-	givenSeconds(d, "max_ttl", &policy.MaxTTL)
+	fill(d, "deny_threshold", &policy.DenyThreshold)
+	fill(d, "allow_self_approval", &policy.AllowSelfApproval)
+	fill(d, "require_reason", &policy.RequireReason)
+	fill(d, "reason_pattern", &policy.ReasonPattern)
+	fill(d, "description", &policy.Description)
+	fillDuration(d, "request_ttl", &policy.RequestTTL)
+	fillDuration(d, "claim_ttl", &policy.ClaimTTL)
+	fillDuration(d, "default_ttl", &policy.DefaultTTL)
+	fillDuration(d, "max_ttl", &policy.MaxTTL)
 	return policy, nil
 }
 
 // storePolicy writes the policy, unless it or its groups changed since they were looked at.
-func (b *backend) storePolicy(ctx context.Context, req *logical.Request, policy approval.Policy, seen *approval.Policy) (problem, fault error) {
-	b.definitions.Lock()
-	defer b.definitions.Unlock()
-	current, err := b.store.Policies.Get(ctx, req.Storage, policy.Name)
+func (c *call) storePolicy(ctx context.Context, policy approval.Policy, seen *approval.Policy) error {
+	c.definitions.Lock()
+	defer c.definitions.Unlock()
+	current, err := c.store.Policies.Get(ctx, c.req.Storage, policy.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if current != seen {
-		return fmt.Errorf("policy %q was changed by somebody else at the same time; try again", policy.Name), nil
+		return refusal.Newf("", "policy %q was changed by somebody else at the same time; try again", policy.Name)
 	}
-	for _, group := range policy.Groups() {
-		known, err := b.store.Groups.Get(ctx, req.Storage, group)
-		if err != nil {
-			return nil, err
-		}
-		if known == nil {
-			return fmt.Errorf("policy %q: approver group %q was just deleted", policy.Name, group), nil
-		}
+	if err := c.checkGroupsExist(ctx, policy); err != nil {
+		return fmt.Errorf("policy %q: %w", policy.Name, err)
 	}
-	policy.Revision = b.revise(policy.Revision, req)
-	return nil, b.store.Policies.Put(ctx, req.Storage, policy.Name, policy)
+	policy.Revision = c.revise(policy.Revision)
+	return c.store.Policies.Put(ctx, c.req.Storage, policy.Name, policy)
 }
 
-// outlook says in sentences which rules of a policy too few people could meet. It is certain if all members are known.
-func (b *backend) outlook(ctx context.Context, s logical.Storage, policy approval.Policy) (shortfalls []string, certain bool, err error) {
-	census, err := b.newLookup(s).census(ctx, policy.Groups())
+// findShortfalls says in sentences which rules of a policy too few people could meet. It is certain if all members are known.
+func (c *call) findShortfalls(ctx context.Context, policy approval.Policy) (shortfalls []string, certain bool, err error) {
+	census, err := c.people.Census(ctx, policy.Groups())
 	if err != nil {
 		return nil, false, err
 	}

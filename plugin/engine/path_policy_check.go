@@ -17,7 +17,7 @@ func (b *backend) pathPolicyCheck() []*framework.Path {
 			"name": {Type: framework.TypeString, Description: "Name of the policy.", Required: true},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: reading(b.checkPolicy, "Tell whether the policy can be met by the people there are now."),
+			logical.ReadOperation: b.reading(checkPolicy, "Tell whether the policy can be met by the people there are now."),
 		},
 		HelpSynopsis: "Whether a policy can be met by the people there are now.",
 		HelpDescription: `For each rule: who could count for it, and how many more there are than it needs while every other rule is met (spare; negative
@@ -27,12 +27,12 @@ request, unless the policy allows it, so somebody in an approver group who asks 
 	}}
 }
 
-func (b *backend) checkPolicy(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	policy, err := b.store.Policies.Get(ctx, req.Storage, field[string](d, "name"))
+func checkPolicy(ctx context.Context, c *call) (*logical.Response, error) {
+	policy, err := c.store.Policies.Get(ctx, c.req.Storage, field[string](c.fields, "name"))
 	if err != nil || policy == nil {
 		return nil, err
 	}
-	census, err := b.newLookup(req.Storage).census(ctx, policy.Groups())
+	census, err := c.people.Census(ctx, policy.Groups())
 	if err != nil {
 		return nil, err
 	}
@@ -45,22 +45,14 @@ func (b *backend) checkPolicy(ctx context.Context, req *logical.Request, d *fram
 			"approvals_required": rule.Approvals,
 			"satisfiable":        rule.Satisfiable,
 			"known":              rule.Known,
-			"candidates":         describePeople(rule.Candidates),
+			"candidates":         viewPeople(rule.Candidates),
 			"spare":              rule.Spare,
 		}
 	}
 	return &logical.Response{Data: map[string]any{
 		"satisfiable": prospect.Satisfiable,
 		"known":       prospect.Known,
-		"depends_on":  describePeople(prospect.DependsOn),
+		"depends_on":  viewPeople(prospect.DependsOn),
 		"rules":       rules,
 	}}, nil
-}
-
-func describePeople(people []approval.Person) []map[string]any {
-	list := make([]map[string]any, len(people))
-	for i, person := range people {
-		list[i] = describePerson(person)
-	}
-	return list
 }

@@ -2,15 +2,15 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
-	"github.com/vault-jit/vault-jit/plugin/store"
+	"github.com/vault-jit/vault-jit/plugin/people"
+	"github.com/vault-jit/vault-jit/plugin/refusal"
+	"github.com/vault-jit/vault-jit/plugin/text"
 )
 
 func (b *backend) pathRequest() []*framework.Path {
@@ -27,7 +27,7 @@ func (b *backend) pathRequest() []*framework.Path {
 				"parameters": {Type: framework.TypeKVPairs, Description: "The role's parameters: repeated name=value, or a JSON object."},
 			},
 			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.UpdateOperation: changing(b.ask, "Ask for a role. Returns the request's id."),
+				logical.UpdateOperation: b.writing(ask, "Ask for a role. Returns the request's id."),
 			},
 			HelpSynopsis: "Ask for a role.",
 			HelpDescription: `Makes a request and returns its id. It freezes the role's policy and exactly what a claim would execute.
@@ -37,78 +37,72 @@ Nothing is given out before a quorum of approvers agreed and the request is clai
 	return both
 }
 
-func (b *backend) ask(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	people := b.newLookup(req.Storage)
-	who, problem, err := people.caller(ctx, req)
-	if problem != nil || err != nil {
-		return answer(problem, err)
-	}
-	question, problem, err := b.question(ctx, req, d, people, who)
-	if problem != nil || err != nil {
-		return answer(problem, err)
-	}
-	id, err := store.NewID()
+func ask(ctx context.Context, c *call) (*logical.Response, error) {
+	who, err := c.caller(ctx)
 	if err != nil {
 		return nil, err
 	}
-	now := b.now()
-	r, err := approval.NewRequest(id, question, now)
-	if err != nil {
-		return refused(err), nil
-	}
-	limit := defaultMaxPending
-	if config, err := b.store.Config.Get(ctx, req.Storage); err != nil {
-		return nil, err
-	} else if config != nil {
-		limit = config.MaxPendingPerRequester
-	}
-	err = b.store.Requests.Create(ctx, req.Storage, r, limit, now)
-	if errors.Is(err, store.ErrTooManyOpen) {
-		return refused(fmt.Errorf("you have %d requests waiting, as many as this engine allows one person; cancel some or wait for their decision", limit)), nil
-	}
+	question, err := c.gatherQuestion(ctx, who)
 	if err != nil {
 		return nil, err
 	}
-	return b.describeLive(ctx, people, r, now)
+	r, err := c.ledger.Ask(ctx, c.req.Storage, who.EntityID, func(id string, waiting int) (approval.Record, error) {
+		question.Waiting = waiting
+		return approval.New(id, question, c.now())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.show(ctx, r, false)
 }
 
-// question gathers what a new request is made from.
-func (b *backend) question(ctx context.Context, req *logical.Request, d *framework.FieldData, people *lookup, who caller) (q approval.Question, problem, fault error) {
-	name := field[string](d, "role")
+// gatherQuestion gathers what a new request is made from.
+func (c *call) gatherQuestion(ctx context.Context, who people.Caller) (approval.Question, error) {
+	var none approval.Question
+	name := field[string](c.fields, "role")
 	if name == "" {
-		return q, errors.New("role is empty; name the role to ask for"), nil
+		return none, refusal.New("", "role is empty", "name the role to ask for")
 	}
-	if err := store.CheckName(name); err != nil {
-		return q, fmt.Errorf("role: %w", err), nil
+	if err := text.CheckName(name); err != nil {
+		return none, refusal.In("role", err)
 	}
-	role, err := b.store.Roles.Get(ctx, req.Storage, name)
+	role, err := c.store.Roles.Get(ctx, c.req.Storage, name)
 	if err != nil {
-		return q, nil, err
+		return none, err
 	}
 	if role == nil {
-		return q, fmt.Errorf("there is no role %q", name), nil
+		return none, refusal.Newf("", "there is no role %q", name)
 	}
-	policy, err := b.store.Policies.Get(ctx, req.Storage, role.Policy)
+	policy, err := c.store.Policies.Get(ctx, c.req.Storage, role.Policy)
 	if err != nil {
-		return q, nil, err
+		return none, err
 	}
 	if policy == nil {
-		return q, fmt.Errorf("role %q cannot be asked for: its policy %q does not exist", name, role.Policy), nil
+		return none, refusal.Newf("", "role %q cannot be asked for: its policy %q does not exist", name, role.Policy)
 	}
 	var identityGroups []string
 	if len(role.RequesterIdentityGroupIDs) > 0 {
-		if identityGroups, err = people.identityGroups(who.EntityID); err != nil {
-			return q, nil, err
+		if identityGroups, err = c.people.IdentityGroups(who.EntityID); err != nil {
+			return none, err
 		}
+	}
+	config, err := c.store.Config.Get(ctx, c.req.Storage)
+	if err != nil {
+		return none, err
+	}
+	limit := defaultMaxPending
+	if config != nil {
+		limit = config.MaxPendingPerRequester
 	}
 	return approval.Question{
 		Role:             *role,
 		Policy:           *policy,
 		Requester:        who.Standing,
 		IdentityGroupIDs: identityGroups,
-		Reason:           field[string](d, "reason"),
-		TTL:              time.Duration(field[int](d, "ttl")) * time.Second,
-		Parameters:       field[map[string]string](d, "parameters"),
-		MaxWindow:        people.maxWindow(),
-	}, nil, nil
+		Reason:           field[string](c.fields, "reason"),
+		TTL:              time.Duration(field[int](c.fields, "ttl")) * time.Second,
+		Parameters:       field[map[string]string](c.fields, "parameters"),
+		MaxWindow:        c.people.LongestLease(),
+		MaxWaiting:       limit,
+	}, nil
 }

@@ -8,21 +8,24 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/grant"
 	"github.com/vault-jit/vault-jit/plugin/issuer"
+	"github.com/vault-jit/vault-jit/plugin/people"
+	"github.com/vault-jit/vault-jit/plugin/refusal"
 )
 
 func (b *backend) pathRoles() []*framework.Path {
 	roles := definition[approval.Role]{
 		kind:      "role",
 		catalogue: b.store.Roles,
-		describe:  describeRole,
+		describe:  viewRole,
 		summarise: func(r approval.Role) map[string]any {
-			return map[string]any{"description": r.Description, "policy": r.Policy, "grant_type": string(r.GrantType)}
+			return map[string]any{"description": r.Description, "policy": r.Policy, "grant_type": string(r.Gives.Kind())}
 		},
 		usedBy: func(context.Context, logical.Storage, string) ([]string, error) { return nil, nil },
 	}
-	return paths(b, roles, definitionPaths{
-		prefix: "roles", display: "role", write: b.writeRole,
+	return definitionPathsOf(b, roles, definitionPaths{
+		prefix: "roles", display: "role", write: writeRole,
 		fields: map[string]*framework.FieldSchema{
 			"policy":         {Type: framework.TypeString, Description: "The approval policy that guards the role. Required."},
 			"grant_type":     {Type: framework.TypeString, Description: "What the role gives: secret, the data that a Vault path returns. Default: secret."},
@@ -39,141 +42,122 @@ func (b *backend) pathRoles() []*framework.Path {
 		},
 		synopsis: "Roles: what one can ask for.",
 		help: `A role names a Vault path that makes a credential, the policies that a grant may use for it, and the approval policy that guards it.
-Templates in path and data know {{.Parameters.NAME}}, {{.TTL}} (seconds), {{.Requester.EntityID}}, {{.Requester.Name}},
-{{.Requester.Metadata.KEY}} and {{.Requester.Alias.MOUNT_ACCESSOR}}: substitution only.
+Templates in path and data know {{.Request.ID}}, {{.Parameters.NAME}}, {{.TTL}} (seconds), {{.Requester.EntityID}},
+{{.Requester.Name}}, {{.Requester.Metadata.KEY}} and {{.Requester.Alias.MOUNT_ACCESSOR}}: substitution only.
 
 A request freezes what it would execute. If what the role gives, or its policy, changes before the claim, the request has to be
 made again. Fields that are not given stay as they are.`,
 	})
 }
 
-func describeRole(r approval.Role) map[string]any {
+func viewRole(r approval.Role) map[string]any {
+	gives := readSecret(r)
 	parameters := map[string]any{}
-	for name, p := range r.Parameters {
+	for name, p := range gives.Parameters {
 		parameters[name] = map[string]any{"pattern": p.Pattern, "required": p.Required, "default": p.Default, "description": p.Description}
 	}
-	return withRevision(r.Revision, map[string]any{
+	return viewRevision(r.Revision, map[string]any{
 		"policy":                       r.Policy,
-		"grant_type":                   string(r.GrantType),
-		"path":                         r.Path,
-		"operation":                    string(r.Operation),
-		"data":                         orEmpty(r.Data),
+		"grant_type":                   string(gives.Kind()),
+		"path":                         gives.Path,
+		"operation":                    string(gives.Operation),
+		"data":                         emptyIfNil(gives.Data),
 		"parameters":                   parameters,
-		"grant_policies":               r.GrantPolicies,
-		"allow_unleased":               r.AllowUnleased,
+		"grant_policies":               gives.GrantPolicies,
+		"allow_unleased":               gives.AllowUnleased,
 		"requester_entity_ids":         r.RequesterEntityIDs,
 		"requester_identity_group_ids": r.RequesterIdentityGroupIDs,
 		"description":                  r.Description,
 	})
 }
 
-func orEmpty[V any](m map[string]V) map[string]V {
-	if m == nil {
-		return map[string]V{}
-	}
-	return m
+// readSecret is what a role gives, in the one form that this path reads and writes.
+func readSecret(r approval.Role) grant.Secret {
+	gives, _ := r.Gives.Spec.(grant.Secret) // the zero Secret is refused when it is written
+	return gives
 }
 
-func (b *backend) writeRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	b.definitions.Lock()
-	role, problem, err := b.storeRole(ctx, req, d, field[string](d, "name"))
-	b.definitions.Unlock()
-	if problem != nil || err != nil {
-		return answer(problem, err)
-	}
-	return withWarnings(b.roleWarnings(ctx, req.Storage, role)), nil
-}
-
-func (b *backend) storeRole(ctx context.Context, req *logical.Request, d *framework.FieldData, name string) (role approval.Role, problem, fault error) {
-	current, err := b.store.Roles.Get(ctx, req.Storage, name)
+func writeRole(ctx context.Context, c *call) (*logical.Response, error) {
+	role, err := c.storeRole(ctx, field[string](c.fields, "name"))
 	if err != nil {
-		return role, nil, err
+		return nil, err
 	}
-	role, err = mergeRole(name, current, d)
+	return answerWarnings(c.warnOfRole(ctx, role)), nil
+}
+
+func (c *call) storeRole(ctx context.Context, name string) (approval.Role, error) {
+	c.definitions.Lock()
+	defer c.definitions.Unlock()
+	current, err := c.store.Roles.Get(ctx, c.req.Storage, name)
+	if err != nil {
+		return approval.Role{}, err
+	}
+	role, err := mergeRole(name, current, c.fields)
 	if err == nil {
 		err = role.Validate()
 	}
 	if err != nil {
-		return role, fmt.Errorf("role %q: %w", name, err), nil
+		return role, fmt.Errorf("role %q: %w", name, err)
 	}
-	policy, err := b.store.Policies.Get(ctx, req.Storage, role.Policy)
+	policy, err := c.store.Policies.Get(ctx, c.req.Storage, role.Policy)
 	if err != nil {
-		return role, nil, err
+		return role, err
 	}
 	if policy == nil {
-		return role, fmt.Errorf("role %q: there is no policy %q; create it first", name, role.Policy), nil
+		return role, refusal.Newf("", "role %q: there is no policy %q; create it first", name, role.Policy)
 	}
-	role.Revision = b.revise(role.Revision, req)
-	return role, nil, b.store.Roles.Put(ctx, req.Storage, name, role)
+	role.Revision = c.revise(role.Revision)
+	return role, c.store.Roles.Put(ctx, c.req.Storage, name, role)
 }
 
-// roleWarnings tells what is allowed and hardly meant.
-func (b *backend) roleWarnings(ctx context.Context, s logical.Storage, role approval.Role) []string {
+// warnOfRole tells what is allowed and hardly meant.
+func (c *call) warnOfRole(ctx context.Context, role approval.Role) []string {
+	gives := readSecret(role)
 	var warnings []string
 	if role.OpenToAll() {
 		warnings = append(warnings, "the role names no requesters: anyone whose Vault policies reach request may ask for it")
 	}
-	if role.AllowUnleased {
+	if gives.AllowUnleased {
 		warnings = append(warnings, "allow_unleased: what the path gives without a lease cannot be taken back; where upstream takes a duration, pass {{.TTL}}")
 	}
-	return append(warnings, b.asked(ctx, s, func(ctx context.Context, vault *issuer.Issuer) []string {
-		return append(about("grant_policies", vault.PolicyWarnings(ctx, role.GrantPolicies)),
-			about("requester_identity_group_ids", vault.GroupWarnings(ctx, role.RequesterIdentityGroupIDs))...)
+	return append(warnings, c.askVault(ctx, c.req.Storage, func(ctx context.Context, vault *issuer.Issuer) []string {
+		return append(prefixEach("grant_policies", vault.PolicyWarnings(ctx, gives.GrantPolicies)),
+			prefixEach("requester_identity_group_ids", people.GroupWarnings(ctx, vault.Session(), role.RequesterIdentityGroupIDs))...)
 	})...)
-}
-
-// asked is what Vault can tell, if it is asked now and answers soon. Nothing depends on it.
-func (b *backend) asked(ctx context.Context, s logical.Storage, ask func(context.Context, *issuer.Issuer) []string) []string {
-	vault, err := b.issuerFor(ctx, s)
-	if err != nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, censusTime)
-	defer cancel()
-	return ask(ctx, vault)
-}
-
-// about puts the name of a field before each text.
-func about(field string, texts []string) []string {
-	for i := range texts {
-		texts[i] = field + ": " + texts[i]
-	}
-	return texts
 }
 
 // mergeRole applies the given fields to the current role, or to the defaults.
 func mergeRole(name string, current *approval.Role, d *framework.FieldData) (approval.Role, error) {
-	role := approval.Role{
-		GrantSpec:          approval.GrantSpec{GrantType: approval.Secret, Operation: approval.Read, GrantPolicies: []string{}},
-		RequesterEntityIDs: []string{}, RequesterIdentityGroupIDs: []string{},
-	}
+	role := approval.Role{RequesterEntityIDs: []string{}, RequesterIdentityGroupIDs: []string{}}
+	gives := grant.Secret{Operation: grant.Read, GrantPolicies: []string{}}
 	if current != nil {
-		role = *current
+		role, gives = *current, readSecret(*current)
 	}
 	role.Name = name
-	given(d, "policy", &role.Policy)
-	given(d, "path", &role.Path)
-	given(d, "data", &role.Data)
-	given(d, "grant_policies", &role.GrantPolicies)
-	given(d, "allow_unleased", &role.AllowUnleased)
-	given(d, "requester_entity_ids", &role.RequesterEntityIDs)
-	given(d, "requester_identity_group_ids", &role.RequesterIdentityGroupIDs)
-	given(d, "description", &role.Description)
-	if _, ok := d.GetOk("grant_type"); ok {
-		role.GrantType = approval.GrantType(field[string](d, "grant_type"))
+	fill(d, "policy", &role.Policy)
+	fill(d, "requester_entity_ids", &role.RequesterEntityIDs)
+	fill(d, "requester_identity_group_ids", &role.RequesterIdentityGroupIDs)
+	fill(d, "description", &role.Description)
+	if kind, given := d.GetOk("grant_type"); given && kind != string(grant.KindSecret) {
+		return role, refusal.Newf("", "grant_type is %q; accepted is %q", kind, string(grant.KindSecret))
 	}
-	if _, ok := d.GetOk("operation"); ok {
-		role.Operation = approval.Operation(field[string](d, "operation"))
+	fill(d, "path", &gives.Path)
+	fill(d, "data", &gives.Data)
+	fill(d, "grant_policies", &gives.GrantPolicies)
+	fill(d, "allow_unleased", &gives.AllowUnleased)
+	if operation, given := d.GetOk("operation"); given {
+		gives.Operation = grant.Operation(fmt.Sprint(operation))
 	}
-	if _, ok := d.GetOk("parameters"); ok {
-		role.Parameters = map[string]approval.Parameter{}
+	if _, given := d.GetOk("parameters"); given {
+		gives.Parameters = grant.Parameters{}
 		for parameter, item := range field[map[string]any](d, "parameters") {
-			var p approval.Parameter
+			var p grant.Parameter
 			if err := decodeObject(item, &p, "pattern", "required", "default", "description"); err != nil {
-				return role, fmt.Errorf("parameters: %q: %w", parameter, err)
+				return role, refusal.Newf("parameters", "%q: %v", parameter, err)
 			}
-			role.Parameters[parameter] = p
+			gives.Parameters[parameter] = p
 		}
 	}
+	role.Gives = grant.Stored{Spec: gives}
 	return role, nil
 }

@@ -3,13 +3,11 @@ package engine
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"github.com/vault-jit/vault-jit/plugin/issuer"
-	"github.com/vault-jit/vault-jit/plugin/store"
+	"github.com/vault-jit/vault-jit/plugin/session"
 )
 
 func (b *backend) pathStatus() []*framework.Path {
@@ -17,32 +15,23 @@ func (b *backend) pathStatus() []*framework.Path {
 		Pattern:      "status",
 		DisplayAttrs: display("status"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: onActive(b.readStatus, "Read how the engine is doing."),
+			logical.ReadOperation: b.readingOnActive(readStatus, "Read how the engine is doing."),
 		},
 		HelpSynopsis: "How the engine is doing: its login, and what is open, live and not yet confirmed to have ended.",
-		HelpDescription: `unconfirmed_ends counts what has ended on record while Vault has not confirmed that nothing is left of it: grants, and
-failed claims. The engine tries again every minute; requests/ID shows the last error of a grant's end, and Vault's log that of a
-claim. Anything above zero for long deserves a look.`,
+		HelpDescription: `unconfirmed_ends counts what is over while Vault has not confirmed that nothing is left of it: grants, and failed claims.
+The engine tries again by itself, every minute at first; requests/ID shows the last error of a grant's end, and Vault's log that
+of a claim. Anything above zero for long deserves a look.`,
 	}}
 }
 
-func (b *backend) readStatus(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	open, err := b.store.Requests.Open(ctx, req.Storage, func(store.Summary) bool { return true })
+func readStatus(ctx context.Context, c *call) (*logical.Response, error) {
+	counts, err := c.ledger.Count(ctx, c.req.Storage)
 	if err != nil {
 		return nil, err
 	}
-	live, unconfirmed := 0, []string{}
-	for _, s := range open {
-		switch {
-		case s.Unconfirmed || (s.Waiting && s.Holding && !b.beingClaimed(s.ID)):
-			unconfirmed = append(unconfirmed, s.ID)
-		case s.Holding && !s.Waiting:
-			live++
-		}
-	}
-	login := issuer.LoginStatus{Problem: errNotConfigured.Error()}
-	if vault, err := b.issuerFor(ctx, req.Storage); err == nil {
-		login = vault.Status(ctx)
+	login := session.Status{Problem: errNotConfigured.Error()}
+	if vault, err := c.issuerFor(ctx, c.req.Storage); err == nil {
+		login = vault.Session().Status(ctx)
 	} else if !errors.Is(err, errNotConfigured) {
 		return nil, err
 	}
@@ -50,34 +39,16 @@ func (b *backend) readStatus(ctx context.Context, req *logical.Request, _ *frame
 		"plugin_version":       Version,
 		"logged_in":            login.LoggedIn,
 		"login_problem":        login.Problem,
-		"token_expires_at":     timestamp(login.TokenExpires),
-		"secret_id_expires_at": timestamp(login.SecretIDExpires),
-		"open_requests":        len(open),
-		"live_grants":          live,
-		"unconfirmed_ends":     len(unconfirmed),
-		"unconfirmed_ids":      unconfirmed,
+		"token_expires_at":     formatTime(login.TokenExpires),
+		"secret_id_expires_at": formatTime(login.SecretIDExpires),
+		"open_requests":        counts.Open,
+		"live_grants":          counts.Live,
+		"unconfirmed_ends":     len(counts.Unconfirmed),
+		"unconfirmed_ids":      counts.Unconfirmed,
 		"last_periodic_run":    "",
 	}
-	if last := b.lastPeriodic.Load(); last != nil {
-		data["last_periodic_run"] = timestamp(*last)
+	if last := c.lastPeriodic.Load(); last != nil {
+		data["last_periodic_run"] = formatTime(*last)
 	}
 	return &logical.Response{Data: data}, nil
-}
-
-// beingClaimed reports whether somebody is at the request, so that what a claim has made so far is not what a dead one left.
-func (b *backend) beingClaimed(id string) bool {
-	unlock := b.store.Requests.TryLock(id)
-	if unlock == nil {
-		return true
-	}
-	unlock()
-	return false
-}
-
-// timestamp is RFC 3339 in UTC with milliseconds; "" for the zero time.
-func timestamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format("2006-01-02T15:04:05.000Z07:00")
 }

@@ -14,15 +14,15 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// absentID is an id that no request has.
+// absentID is the id of no request.
 const absentID = "01a00000-0000-7000-8000-000000000000"
 
-func (w *world) keys(person *vaulttest.Person, path string, query map[string][]string) []string {
-	w.t.Helper()
+func (f *fixture) listKeys(person *vaulttest.Person, path string, query map[string][]string) []string {
+	f.t.Helper()
 	values := map[string][]string{"list": {"true"}}
 	maps.Copy(values, query)
-	secret, err := person.Client.Logical().ReadWithDataWithContext(w.t.Context(), w.mount.Path+"/"+path, values)
-	must(w.t, err)
+	secret, err := person.Client.Logical().ReadWithDataWithContext(f.t.Context(), f.mount.Path+"/"+path, values)
+	must(f.t, err)
 	var keys []string
 	if secret != nil {
 		list, _ := secret.Data["keys"].([]any)
@@ -33,174 +33,174 @@ func (w *world) keys(person *vaulttest.Person, path string, query map[string][]s
 	return keys
 }
 
-func (w *world) wantKeys(person *vaulttest.Person, path string, query map[string][]string, want ...string) {
-	w.t.Helper()
-	if got := w.keys(person, path, query); !slices.Equal(got, want) {
-		w.t.Errorf("%s lists %s %v as %v, want %v", person.Name, path, query, got, want)
+func (f *fixture) wantKeys(person *vaulttest.Person, path string, query map[string][]string, want ...string) {
+	f.t.Helper()
+	if got := f.listKeys(person, path, query); !slices.Equal(got, want) {
+		f.t.Errorf("%s lists %s %v as %v, want %v", person.Name, path, query, got, want)
 	}
 }
 
-func TestHiddenRequestIsAnsweredLikeAnAbsentOne(t *testing.T) {
+func TestStrangerGetsTheSameAnswerForAHiddenAndAnAbsentRequest(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := w.ask(w.alice, map[string]any{"role": "otp"})
-	if w.request(w.mallory, id) != nil || w.request(w.mallory, absentID) != nil {
-		t.Error("somebody who has no part in it reads the request")
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	id := f.ask(f.alice, map[string]any{"role": "otp"})
+	if f.readRequest(f.mallory, id) != nil || f.readRequest(f.mallory, absentID) != nil {
+		t.Error("a stranger reads the request")
 	}
 	for _, path := range []string{"approve", "deny", "withdraw", "cancel", "claim", "revoke"} {
-		_, hidden := w.as(w.mallory, path, map[string]any{"id": id})
-		_, absent := w.as(w.mallory, path, map[string]any{"id": absentID})
+		_, hidden := f.writeAs(f.mallory, path, map[string]any{"id": id})
+		_, absent := f.writeAs(f.mallory, path, map[string]any{"id": absentID})
 		wantRefusal(t, hidden, "no request")
 		if strings.ReplaceAll(hidden.Error(), id, absentID) != absent.Error() {
 			t.Errorf("%s answers %q for a hidden request and %q for an absent one", path, hidden, absent)
 		}
 	}
-	w.wantKeys(w.mallory, "requests", nil)
-	w.wantKeys(w.mallory, "inbox", nil)
-	w.wantState(id, "pending")
+	f.wantKeys(f.mallory, "requests", nil)
+	f.wantKeys(f.mallory, "inbox", nil)
+	f.wantState(id, "pending")
 }
 
-func TestInboxHoldsWhatOneCanDecideAndHasNot(t *testing.T) {
+func TestInboxListsUndecidedRequestsOfItsApprover(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
-	first, second := w.ask(w.alice, map[string]any{"role": "otp"}), w.ask(w.alice, map[string]any{"role": "otp"})
-	own := w.ask(w.bob, map[string]any{"role": "otp"})
-	w.wantKeys(w.alice, "inbox", nil)
-	w.wantKeys(w.bob, "inbox", nil, first, second)
-	w.wantKeys(w.carol, "inbox", nil, first, second, own)
-	w.wantKeys(w.carol, "inbox", map[string][]string{"limit": {"1"}}, first)
-	w.wantKeys(w.carol, "inbox", map[string][]string{"after": {first}}, second, own)
-	w.approve(first, w.bob)
-	w.wantKeys(w.bob, "inbox", nil, second)
-	w.does(w.bob, "withdraw", map[string]any{"id": first})
-	w.wantKeys(w.bob, "inbox", nil, first, second)
-	w.approve(first, w.bob, w.carol)
-	w.claim(w.alice, first)
-	w.does(w.alice, "cancel", map[string]any{"id": second})
-	w.wantKeys(w.bob, "inbox", nil)
-	w.wantKeys(w.carol, "inbox", nil, own)
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	first, second := f.ask(f.alice, map[string]any{"role": "otp"}), f.ask(f.alice, map[string]any{"role": "otp"})
+	own := f.ask(f.bob, map[string]any{"role": "otp"})
+	f.wantKeys(f.alice, "inbox", nil)
+	f.wantKeys(f.bob, "inbox", nil, second, first)
+	f.wantKeys(f.carol, "inbox", nil, own, second, first)
+	f.wantKeys(f.carol, "inbox", map[string][]string{"limit": {"1"}}, own)
+	f.wantKeys(f.carol, "inbox", map[string][]string{"after": {own}}, second, first)
+	f.approve(first, f.bob)
+	f.wantKeys(f.bob, "inbox", nil, second)
+	f.mustWriteAs(f.bob, "withdraw", map[string]any{"id": first})
+	f.wantKeys(f.bob, "inbox", nil, second, first)
+	f.approve(first, f.bob, f.carol)
+	f.claim(f.alice, first)
+	f.mustWriteAs(f.alice, "cancel", map[string]any{"id": second})
+	f.wantKeys(f.bob, "inbox", nil)
+	f.wantKeys(f.carol, "inbox", nil, own)
 }
 
-func TestListsShowWhatOneMaySeeAndAsksFor(t *testing.T) {
+func TestRequestsAreListedByPersonAndFilter(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	auditors, err := w.Group(t.Context(), "auditors", w.mallory)
+	f := newFixture(t, vaulttest.MountOptions{})
+	auditors, err := f.Group(t.Context(), "auditors", f.mallory)
 	must(t, err)
-	w.set("config", map[string]any{"auditor_group_ids": []string{auditors.ID}})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	role, err := w.mount.Read(t.Context(), "roles/otp")
+	f.writeAsAdmin("config", map[string]any{"auditor_group_ids": []string{auditors.ID}})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	role, err := f.mount.Read(t.Context(), "roles/otp")
 	must(t, err)
-	w.set("roles/other", map[string]any{
+	f.writeAsAdmin("roles/other", map[string]any{
 		"policy": "one", "path": role.Data["path"], "operation": "write", "data": role.Data["data"], "grant_policies": role.Data["grant_policies"],
 	})
-	pending := w.ask(w.alice, map[string]any{"role": "otp"})
-	denied := w.ask(w.alice, map[string]any{"role": "other"})
-	w.does(w.bob, "deny", map[string]any{"id": denied})
-	active := w.ask(w.carol, map[string]any{"role": "otp"})
-	w.approve(active, w.bob)
-	w.claim(w.carol, active)
-	stranger, err := w.mount.Person(t.Context(), "stranger")
+	pending := f.ask(f.alice, map[string]any{"role": "otp"})
+	denied := f.ask(f.alice, map[string]any{"role": "other"})
+	f.mustWriteAs(f.bob, "deny", map[string]any{"id": denied})
+	active := f.ask(f.carol, map[string]any{"role": "otp"})
+	f.approve(active, f.bob)
+	f.claim(f.carol, active)
+	stranger, err := f.mount.Person(t.Context(), "stranger")
 	must(t, err)
 
 	all := map[string][]string{"state": {"all"}}
-	for _, person := range []*vaulttest.Person{w.bob, w.carol, w.mallory} {
-		w.wantKeys(person, "requests", nil, pending, active)
-		w.wantKeys(person, "requests", all, pending, denied, active)
+	for _, person := range []*vaulttest.Person{f.bob, f.carol, f.mallory} {
+		f.wantKeys(person, "requests", nil, active, pending)
+		f.wantKeys(person, "requests", all, active, denied, pending)
 	}
-	w.wantKeys(w.alice, "requests", nil, pending)
-	w.wantKeys(w.alice, "requests", all, pending, denied)
-	w.wantKeys(w.alice, "requests", map[string][]string{"state": {"denied"}}, denied)
-	w.wantKeys(w.mallory, "requests", map[string][]string{"state": {"denied,active"}}, denied, active)
-	w.wantKeys(w.mallory, "requests", map[string][]string{"state": {"all"}, "role": {"otp"}}, pending, active)
-	w.wantKeys(w.mallory, "requests", map[string][]string{"state": {"all"}, "limit": {"2"}}, pending, denied)
-	w.wantKeys(w.mallory, "requests", map[string][]string{"state": {"all"}, "after": {denied}}, active)
-	w.wantKeys(stranger, "requests", all)
-	w.wantPages(w.mallory, "requests", "all", pending, denied, active)
+	f.wantKeys(f.alice, "requests", nil, pending)
+	f.wantKeys(f.alice, "requests", all, denied, pending)
+	f.wantKeys(f.alice, "requests", map[string][]string{"state": {"denied"}}, denied)
+	f.wantKeys(f.mallory, "requests", map[string][]string{"state": {"denied,active"}}, active, denied)
+	f.wantKeys(f.mallory, "requests", map[string][]string{"state": {"all"}, "role": {"otp"}}, active, pending)
+	f.wantKeys(f.mallory, "requests", map[string][]string{"state": {"all"}, "limit": {"2"}}, active, denied)
+	f.wantKeys(f.mallory, "requests", map[string][]string{"state": {"all"}, "after": {denied}}, pending)
+	f.wantKeys(stranger, "requests", all)
+	f.wantPages(f.mallory, "requests", "all", active, denied, pending)
 	for query, says := range map[string]string{"state=sleeping": "sleeping", "limit=0": "limit", "after=x": "after", "stat=all": "stat"} {
 		name, value, _ := strings.Cut(query, "=")
-		_, err := w.mallory.Client.Logical().ReadWithDataWithContext(t.Context(), w.mount.Path+"/requests", map[string][]string{"list": {"true"}, name: {value}})
+		_, err := f.mallory.Client.Logical().ReadWithDataWithContext(t.Context(), f.mount.Path+"/requests", map[string][]string{"list": {"true"}, name: {value}})
 		wantRefusal(t, err, says)
 	}
 
-	// Auditors end what they see, and cannot decide or claim.
-	w.refuses(w.mallory, "approve", map[string]any{"id": pending}, "none of the approver groups")
-	w.refuses(w.mallory, "claim", map[string]any{"id": pending}, "only its requester")
-	w.does(w.mallory, "revoke", map[string]any{"id": active})
-	if by := w.request(w.carol, active)["grant"].(map[string]any)["ended_by"].(map[string]any); by["entity_id"] != w.mallory.EntityID {
+	// Auditors may end any grant, and cannot decide or claim.
+	f.wantRefused(f.mallory, "approve", map[string]any{"id": pending}, "none of the approver groups")
+	f.wantRefused(f.mallory, "claim", map[string]any{"id": pending}, "only its requester")
+	f.mustWriteAs(f.mallory, "revoke", map[string]any{"id": active})
+	if by := f.readRequest(f.carol, active)["grant"].(map[string]any)["ended_by"].(map[string]any); by["entity_id"] != f.mallory.EntityID {
 		t.Errorf("it was ended by %v", by)
 	}
 }
 
-// wantPages goes through a list one by one, as next tells to.
-func (w *world) wantPages(person *vaulttest.Person, path, state string, want ...string) {
-	w.t.Helper()
+// wantPages reads a list in pages of one entry and follows next.
+func (f *fixture) wantPages(person *vaulttest.Person, path, state string, want ...string) {
+	f.t.Helper()
 	query := map[string][]string{"list": {"true"}, "state": {state}, "limit": {"1"}}
 	for i, id := range want {
-		page, err := person.Client.Logical().ReadWithDataWithContext(w.t.Context(), w.mount.Path+"/"+path, query)
-		must(w.t, err)
+		page, err := person.Client.Logical().ReadWithDataWithContext(f.t.Context(), f.mount.Path+"/"+path, query)
+		must(f.t, err)
 		next, more := page.Data["next"].(string)
 		if keys := fmt.Sprint(page.Data["keys"]); keys != fmt.Sprint([]string{id}) {
-			w.t.Errorf("page %d is %s, want %s", i, keys, id)
+			f.t.Errorf("page %d is %s, want %s", i, keys, id)
 		}
 		if last := i == len(want)-1; last == more || (more && next != id) || last != (len(page.Warnings) == 0) {
-			w.t.Errorf("page %d says to go on after %q (%q)", i, next, page.Warnings)
+			f.t.Errorf("page %d has the next %q and warns %q", i, next, page.Warnings)
 		}
 		query["after"] = []string{next}
 	}
 }
 
-func TestReadsChangeNothingThatIsStored(t *testing.T) {
+func TestReadsWriteNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	pending := w.ask(w.alice, map[string]any{"role": "otp"})
-	w.set("policies/one", map[string]any{"request_ttl": "1s"})
-	expired := w.ask(w.alice, map[string]any{"role": "otp"})
+	f := newFixture(t, vaulttest.MountOptions{})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	pending := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.writeAsAdmin("policies/one", map[string]any{"request_ttl": "1s"})
+	expired := f.ask(f.alice, map[string]any{"role": "otp"})
 	vaulttest.Eventually(t, "a request to expire", func(context.Context) error {
-		if state := w.request(w.alice, expired)["state"]; state != "expired" {
+		if state := f.readRequest(f.alice, expired)["state"]; state != "expired" {
 			return fmt.Errorf("it is %v", state)
 		}
 		return nil
 	})
-	before, err := w.mount.Storage(t.Context())
+	before, err := f.mount.Storage(t.Context())
 	must(t, err)
 	for _, path := range []string{
 		"config", "status", "approver-groups/dba", "policies/one", "policies/one/check", "roles/otp",
 		"requests/" + pending, "requests/" + expired, "requests/" + absentID,
 	} {
-		for _, client := range []*api.Client{w.Root(), w.alice.Client, w.bob.Client} {
-			_, _ = client.Logical().ReadWithContext(t.Context(), w.mount.Path+"/"+path)
+		for _, client := range []*api.Client{f.Root(), f.alice.Client, f.bob.Client} {
+			_, _ = client.Logical().ReadWithContext(t.Context(), f.mount.Path+"/"+path)
 		}
 	}
 	for _, path := range []string{"approver-groups", "policies", "roles", "requests", "inbox"} {
-		for _, client := range []*api.Client{w.Root(), w.alice.Client, w.bob.Client} {
-			_, _ = client.Logical().ListWithContext(t.Context(), w.mount.Path+"/"+path)
+		for _, client := range []*api.Client{f.Root(), f.alice.Client, f.bob.Client} {
+			_, _ = client.Logical().ListWithContext(t.Context(), f.mount.Path+"/"+path)
 		}
 	}
-	w.keys(w.bob, "requests", map[string][]string{"state": {"all"}})
-	after, err := w.mount.Storage(t.Context())
+	f.listKeys(f.bob, "requests", map[string][]string{"state": {"all"}})
+	after, err := f.mount.Storage(t.Context())
 	must(t, err)
 	if !maps.Equal(before, after) {
 		t.Error("reading changed what is stored")
 	}
 }
 
-func TestOneRequesterCannotFillTheEngine(t *testing.T) {
+func TestRequesterHasALimitOfPendingRequests(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, vaulttest.MountOptions{Config: map[string]any{"max_pending_per_requester": 2}})
-	w.otp("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	first := w.ask(w.alice, map[string]any{"role": "otp"})
-	w.ask(w.alice, map[string]any{"role": "otp"})
-	w.refuses(w.alice, "request", map[string]any{"role": "otp", "reason": "x"}, "2 requests waiting")
-	w.ask(w.carol, map[string]any{"role": "otp"})
-	w.approve(first, w.bob)
-	w.claim(w.alice, first) // what is granted waits no longer
-	w.ask(w.alice, map[string]any{"role": "otp"})
+	f := newFixture(t, vaulttest.MountOptions{Config: map[string]any{"max_pending_per_requester": 2}})
+	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	first := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.ask(f.alice, map[string]any{"role": "otp"})
+	f.wantRefused(f.alice, "request", map[string]any{"role": "otp", "reason": "x"}, "2 requests waiting")
+	f.ask(f.carol, map[string]any{"role": "otp"})
+	f.approve(first, f.bob)
+	f.claim(f.alice, first) // a granted request is no longer pending
+	f.ask(f.alice, map[string]any{"role": "otp"})
 }
 
-// asText is an answer as text, for looking for secrets in it.
+// asText formats an answer, so that a test can look for secrets in it.
 func asText(t *testing.T, answer any) string {
 	t.Helper()
 	text, err := json.Marshal(answer)
@@ -208,12 +208,12 @@ func asText(t *testing.T, answer any) string {
 	return string(text)
 }
 
-func TestNoSecretIsInAnyLogOrRead(t *testing.T) {
-	cluster := vaulttest.New(t, vaulttest.Options{}) // of its own, because all of its log is read
-	w := worldOn(t, cluster, vaulttest.MountOptions{})
+func TestSecretsAreInNoLogAndNoAnswer(t *testing.T) {
+	cluster := vaulttest.New(t, vaulttest.Options{}) // its own cluster, because the test reads its whole log
+	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
 	pg := vaulttest.NewPostgres(t)
-	w.databaseOn(pg)
-	secrets := map[string]string{"the engine's secret_id": w.mount.SecretID}
+	f.addDatabaseRoleOn(pg)
+	secrets := map[string]string{"the engine's secret_id": f.mount.SecretID}
 	var shown []string
 	remember := func(err error) {
 		if err != nil {
@@ -221,37 +221,37 @@ func TestNoSecretIsInAnyLogOrRead(t *testing.T) {
 		}
 	}
 	note := func(id string) {
-		grants, err := w.mount.GrantTokens(t.Context())
+		grants, err := f.mount.GrantTokens(t.Context())
 		must(t, err)
 		for _, token := range grants {
 			secrets["accessor of a grant token "+token.Accessor] = token.Accessor
 		}
-		engine, err := w.mount.EngineTokens(t.Context())
+		engine, err := f.mount.EngineTokens(t.Context())
 		must(t, err)
 		for _, token := range engine {
 			secrets["accessor of the engine's token "+token.Accessor] = token.Accessor
 		}
-		shown = append(shown, asText(t, w.request(w.alice, id)))
+		shown = append(shown, asText(t, f.readRequest(f.alice, id)))
 	}
 	for _, how := range []string{"revoked", "outage", "refused"} {
-		id := w.ask(w.alice, map[string]any{"role": "db", "ttl": "10m"})
-		_, err := w.as(w.alice, "claim", map[string]any{"id": id})
+		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
+		_, err := f.writeAs(f.alice, "claim", map[string]any{"id": id})
 		remember(err)
-		w.approve(id, w.bob, w.carol)
+		f.approve(id, f.bob, f.carol)
 		if how == "refused" {
 			pg.Stop()
-			_, err := w.as(w.alice, "claim", map[string]any{"id": id})
+			_, err := f.writeAs(f.alice, "claim", map[string]any{"id": id})
 			remember(err)
 			note(id)
 			must(t, pg.Start(t.Context()))
 		}
-		credential := w.claim(w.alice, id)
+		credential := f.claim(f.alice, id)
 		secrets["a password "+how] = credential.Data["password"].(string)
 		note(id)
 		if how == "outage" {
 			pg.Stop()
 		}
-		answer, err := w.as(w.bob, "revoke", map[string]any{"id": id})
+		answer, err := f.writeAs(f.bob, "revoke", map[string]any{"id": id})
 		remember(err)
 		shown = append(shown, asText(t, answer))
 		note(id)
@@ -259,8 +259,8 @@ func TestNoSecretIsInAnyLogOrRead(t *testing.T) {
 			must(t, pg.Start(t.Context()))
 		}
 	}
-	w.set("config/rotate-root", nil)
-	stored, err := w.mount.Storage(t.Context())
+	f.writeAsAdmin("config/rotate-root", nil)
+	stored, err := f.mount.Storage(t.Context())
 	must(t, err)
 	var config struct {
 		Body struct {
@@ -270,7 +270,7 @@ func TestNoSecretIsInAnyLogOrRead(t *testing.T) {
 	must(t, json.Unmarshal([]byte(stored["config"]), &config))
 	secrets["the rotated secret_id"] = config.Body.SecretID
 	for _, path := range []string{"config", "status", "roles/db", "policies/two", "policies/two/check", "approver-groups/dba"} {
-		secret, err := w.mount.Read(t.Context(), path)
+		secret, err := f.mount.Read(t.Context(), path)
 		must(t, err)
 		shown = append(shown, asText(t, secret.Data))
 	}
@@ -285,7 +285,7 @@ func TestNoSecretIsInAnyLogOrRead(t *testing.T) {
 		if secret == "" {
 			t.Fatalf("%s is empty", what)
 		}
-		// The audit log is Vault's own: it shows accessors of its callers, and hashes all else.
+		// Vault's audit log shows the accessors of callers and hashes all other secrets.
 		if !strings.HasPrefix(what, "accessor") && strings.Contains(audit, secret) {
 			t.Errorf("%s is in the audit log", what)
 		}

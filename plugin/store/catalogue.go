@@ -2,12 +2,11 @@ package store
 
 import (
 	"context"
-	"fmt"
-	"regexp"
-	"strings"
 	"sync"
 
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/text"
 )
 
 // Catalogue keeps named objects of one kind, with a read-through cache. What it returns is shared: do not change it.
@@ -21,32 +20,18 @@ func newCatalogue[T any](prefix string) *Catalogue[T] {
 	return &Catalogue[T]{prefix: prefix, cache: map[string]*T{}}
 }
 
-// maxNameBytes is far below what any storage accepts as a key.
-const maxNameBytes = 256
-
-var namePattern = regexp.MustCompile(`\A\w(?:[\w.-]*\w)?\z`)
-
-// CheckName refuses what cannot be the name of an object, such as what a storage would take for a relative path.
-func CheckName(name string) error {
-	if len(name) <= maxNameBytes && namePattern.MatchString(name) && !strings.Contains(name, "..") {
-		return nil
-	}
-	return fmt.Errorf("%.64q is not a name; accepted are up to %d letters, digits, _, - and single dots, with a letter, digit or _ at both ends",
-		name, maxNameBytes)
-}
-
-// Get returns the object of that name, or nil. There is none of a name that is no name.
+// Get returns the object of that name, or nil. An invalid name returns nil.
 func (c *Catalogue[T]) Get(ctx context.Context, s logical.Storage, name string) (*T, error) {
 	c.mu.RLock()
 	value := c.cache[name]
 	c.mu.RUnlock()
-	if value != nil || CheckName(name) != nil {
+	if value != nil || text.CheckName(name) != nil {
 		return value, nil
 	}
-	// The lock is held while reading, so that a write or an invalidation meanwhile is not overwritten with what it replaced.
+	// The lock is held while reading: else the old object could be cached after a write or an invalidation.
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	value, err := read[T](ctx, s, c.prefix+name)
+	value, err := readObject[T](ctx, s, c.prefix+name)
 	if err == nil && value != nil {
 		c.cache[name] = value
 	}
@@ -55,23 +40,23 @@ func (c *Catalogue[T]) Get(ctx context.Context, s logical.Storage, name string) 
 
 // Put writes the object under that name.
 func (c *Catalogue[T]) Put(ctx context.Context, s logical.Storage, name string, value T) error {
-	if err := CheckName(name); err != nil {
+	if err := text.CheckName(name); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// A failed write may or may not have reached the storage, so the cache knows nothing until it is read again.
+	// A failed write may have reached the storage or not, so the object is read again at the next use.
 	delete(c.cache, name)
-	if err := write(ctx, s, c.prefix+name, value); err != nil {
+	if err := writeObject(ctx, s, c.prefix+name, value); err != nil {
 		return err
 	}
 	c.cache[name] = &value
 	return nil
 }
 
-// Delete removes the object of that name, if there is one.
+// Delete removes the object of that name, if there is one. An invalid name is nobody's, so nothing is done.
 func (c *Catalogue[T]) Delete(ctx context.Context, s logical.Storage, name string) error {
-	if CheckName(name) != nil {
+	if text.CheckName(name) != nil {
 		return nil
 	}
 	c.mu.Lock()

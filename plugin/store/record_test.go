@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/store"
 )
 
-func TestRecordsThatAreNotWhollyUnderstoodAreRefused(t *testing.T) {
+func TestObjectThatIsNotWhollyUnderstoodIsRefused(t *testing.T) {
 	ctx := t.Context()
 	for name, c := range map[string]struct{ text, says string }{
 		"nothing":             {``, "damaged"},
@@ -19,7 +20,7 @@ func TestRecordsThatAreNotWhollyUnderstoodAreRefused(t *testing.T) {
 		"something after it":  {`{"v":1,"body":{}}{}`, "damaged"},
 		"not an object":       {`[]`, "damaged"},
 		"no version":          {`{"body":{}}`, "version 0"},
-		"a later version":     {`{"v":2,"body":{}}`, "version 2"},
+		"a later version":     {`{"v":2,"body":{},"later":1}`, "version 2"},
 		"a version in words":  {`{"v":"1","body":{}}`, "damaged"},
 		"no body":             {`{"v":1}`, "holds nothing"},
 		"an empty body":       {`{"v":1,"body":null}`, "holds nothing"},
@@ -31,7 +32,7 @@ func TestRecordsThatAreNotWhollyUnderstoodAreRefused(t *testing.T) {
 			s, d := store.New[config](), &disk{}
 			must(t, d.Put(ctx, &logical.StorageEntry{Key: "policy/two", Value: []byte(c.text)}))
 			found, err := s.Policies.Get(ctx, d, "two")
-			wantError(t, err, "policy/two", c.says)
+			wantError(t, err, "policy/two", c.says, store.ErrUnreadable.Error())
 			if found != nil {
 				t.Errorf("yet it gives %+v", found)
 			}
@@ -52,79 +53,95 @@ func change(ctx context.Context, t *testing.T, d *disk, key string, edit func(st
 	must(t, d.InmemStorage.Put(ctx, entry))
 }
 
-func TestARequestWhoseAskWasChangedInStorageIsRefused(t *testing.T) {
+func TestDamagedRequestIsRefusedAndKeepsNobodyFromAnything(t *testing.T) {
 	ctx := t.Context()
-	for name, edit := range map[string]func(string) string{
-		"another path":      func(s string) string { return strings.Replace(s, "database/creds/app", "database/creds/dba", 1) },
-		"fewer approvals":   func(s string) string { return strings.Replace(s, `"approvals":2`, `"approvals":1`, 1) },
-		"another requester": func(s string) string { return strings.Replace(s, "entity-alice", "entity-mallory", 1) },
-		"a longer window":   func(s string) string { return strings.Replace(s, `"ttl":3600000000000`, `"ttl":7200000000000`, 1) },
-		"another digest":    func(s string) string { return strings.Replace(s, `"digest":"`, `"digest":"0`, 1) },
+	replace := func(old, with string) func(string) string {
+		return func(s string) string { return strings.Replace(s, old, with, 1) }
+	}
+	const digest = "digest does not match"
+	for name, c := range map[string]struct {
+		edit func(string) string
+		says string
+	}{
+		"another path":       {replace("database/creds/app", "database/creds/dba"), digest},
+		"fewer approvals":    {replace(`"approvals":2`, `"approvals":1`), digest},
+		"another requester":  {replace("entity-alice", "entity-mallory"), digest},
+		"a longer window":    {replace(`"ttl":3600000000000`, `"ttl":7200000000000`), digest},
+		"another digest":     {replace(`"digest":"`, `"digest":"0`), digest},
+		"a later version":    {replace(`"v":1`, `"later":true,"v":2`), "version 2"},
+		"an unknown field":   {replace(`"v":1`, `"v":1,"also":true`), "also"},
+		"an unknown event":   {replace(`{"decided":`, `{"blessed":`), `"blessed" is not known`},
+		"an unknown detail":  {replace(`"comment":`, `"commment":`), "commment"},
+		"an impossible life": {replace(`{"claim_began":`, `{"claim_ended":{"at":"2026-03-02T09:00:00Z"}},{"claim_began":`), "claim_ended"},
+		"no history":         {func(s string) string { before, _, _ := strings.Cut(s, `,"events":`); return before + "}" }, "events are missing"},
+		"half of it":         {func(s string) string { return s[:len(s)/2] }, "damaged"},
+		"nothing":            {func(string) string { return "" }, "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, d := store.New[config](), &disk{}
-			r := asked(t, "alice", "db", start)
-			stored(ctx, t, s, d, r)
+			r := asked(t, "alice", start)
+			talks := approval.Decide{Approver: standing("bob"), Requester: standing("alice"), Verdict: approval.Approve, Comment: "yes"}
+			r = apply(t, r, start, talks, approve("carol", r))
+			r = apply(t, r, start, beginClaim(t, r))
+			save(ctx, t, s, d, r)
 			intact := d.content(ctx, t)["open/"+r.ID]
-			change(ctx, t, d, "open/"+r.ID, edit)
-			_, err := s.Requests.Get(ctx, d, r.ID)
-			wantError(t, err, r.ID, "digest does not match")
-			// It is in the way of nothing else, and not forgotten: there may be a grant behind it.
+			change(ctx, t, d, "open/"+r.ID, c.edit)
+			_, err := s.Requests.Load(ctx, d, r.ID)
+			wantError(t, err, "open/"+r.ID, c.says, store.ErrUnreadable.Error())
+			// It is not forgotten: there may be a grant behind it.
 			s = store.New[config]()
-			other := asked(t, "alice", "db", start)
-			must(t, s.Requests.Create(ctx, d, other, 10, start))
-			found := open(ctx, t, s, d)
-			if len(found) != 2 || found[0].ID != r.ID || !found[0].Unreadable || !found[0].Holding || !found[0].Unconfirmed || found[0].Due != 0 || found[1].Unreadable {
+			if _, err := create(ctx, s, d, "alice", 1, after(1)); err != nil {
+				t.Errorf("it keeps its requester from asking: %v", err)
+			}
+			found := listOpen(ctx, t, s, d)
+			if len(found) != 2 || found[0].ID != r.ID || !found[0].Unreadable() || !found[0].Holding() || !found[0].Due(start) || found[1].Unreadable() {
 				t.Errorf("the index is %+v", found)
 			}
 			change(ctx, t, d, "open/"+r.ID, func(string) string { return intact })
 			s.Invalidate("open/" + r.ID)
-			if found = open(ctx, t, s, d); len(found) != 2 || found[0].Unreadable || found[0].RequesterID != "entity-alice" {
+			if found = listOpen(ctx, t, s, d); len(found) != 2 || found[0].Unreadable() || found[0].Requester != "entity-alice" {
 				t.Errorf("after it was mended the index is %+v", found)
 			}
 		})
 	}
 }
 
-func TestARecordUnderAnotherIdIsRefused(t *testing.T) {
+func TestRequestUnderAnotherIDIsRefused(t *testing.T) {
 	ctx := t.Context()
 	s, d := store.New[config](), &disk{}
-	approved, pending := active(t, "alice"), asked(t, "alice", "db", start)
-	stored(ctx, t, s, d, approved, pending)
-	entry, err := d.InmemStorage.Get(ctx, "open/"+approved.ID)
+	granted, pending := active(t, "alice"), asked(t, "alice", start)
+	save(ctx, t, s, d, granted, pending)
+	entry, err := d.InmemStorage.Get(ctx, "open/"+granted.ID)
 	must(t, err)
 	entry.Key = "open/" + pending.ID
 	must(t, d.InmemStorage.Put(ctx, entry))
-	_, err = s.Requests.Get(ctx, d, pending.ID)
-	wantError(t, err, pending.ID, approved.ID)
+	_, err = s.Requests.Load(ctx, d, pending.ID)
+	wantError(t, err, pending.ID, granted.ID)
 }
 
 // What the store gives back is what it was given, or an error.
 func FuzzStoredRecords(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `{"v":1}`, `{"v":1,"body":{}}`, `{"v":1,"body":{"rules":[{"approvals":1}]}}`, `{"v":1e0,"body":[]}`, `{"v":2,"body":{}}`,
-		`{"v":1,"body":{"id":"x"}}`, `{"v":1,"body":{"ask":{"grant":{"data":{"n":1e999}}}}}`, `{"V":1,"BODY":{"Rules":null}}`,
+		`{"v":1,"id":"x"}`, `{"v":1,"asked":{"grant":{"data":{"n":1e999}}}}`, `{"V":1,"BODY":{"Rules":null}}`, `{"v":1,"events":[{}]}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	seeds, d := store.New[config](), &disk{}
 	ctx := context.Background()
 	must(f, seeds.Policies.Put(ctx, d, "two", policy()))
-	must(f, seeds.Requests.Create(ctx, d, active(f, "alice"), 1, start))
+	must(f, seeds.Roles.Put(ctx, d, "db", role("database/creds/app")))
+	save(ctx, f, seeds, d, active(f, "alice"))
 	for _, text := range d.content(ctx, f) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		d := &disk{}
-		id, err := store.NewID()
-		must(t, err)
+		id := idAt(start)
 		for _, key := range []string{"policy/x", "role/x", "group/x", "config", "open/" + id} {
 			must(t, d.InmemStorage.Put(ctx, &logical.StorageEntry{Key: key, Value: text}))
 		}
 		s := store.New[config]()
-		if found, err := s.Policies.Get(ctx, d, "x"); (found == nil) == (err == nil) {
-			t.Errorf("policy: %v and %v", found, err)
-		}
 		if found, err := s.Roles.Get(ctx, d, "x"); (found == nil) == (err == nil) {
 			t.Errorf("role: %v and %v", found, err)
 		}
@@ -134,19 +151,22 @@ func FuzzStoredRecords(f *testing.F) {
 		if found, err := s.Config.Get(ctx, d); (found == nil) == (err == nil) {
 			t.Errorf("config: %v and %v", found, err)
 		}
-		if found, err := s.Requests.Get(ctx, d, id); err == nil {
+		if found, err := s.Requests.Load(ctx, d, id); err == nil {
 			t.Errorf("a request of another id, or none, is taken for %s: %+v", id, found)
 		}
-		policy, err := s.Policies.Get(ctx, d, "x")
-		if err != nil {
+		found, err := s.Policies.Get(ctx, d, "x")
+		if (found == nil) == (err == nil) {
+			t.Errorf("policy: %v and %v", found, err)
+		}
+		if found == nil {
 			return
 		}
 		// Reading and writing it changes nothing more.
-		must(t, s.Policies.Put(ctx, d, "again", *policy))
+		must(t, s.Policies.Put(ctx, d, "again", *found))
 		again, err := store.New[config]().Policies.Get(ctx, d, "again")
 		must(t, err)
-		if asJSON(t, again) != asJSON(t, policy) {
-			t.Errorf("%s\nbecame\n%s", asJSON(t, policy), asJSON(t, again))
+		if asJSON(t, again) != asJSON(t, found) {
+			t.Errorf("%s\nbecame\n%s", asJSON(t, found), asJSON(t, again))
 		}
 	})
 }
@@ -164,19 +184,46 @@ func TestConfigErrorsDoNotQuoteWhatIsStored(t *testing.T) {
 	}
 }
 
-// The requests that a person may make, in every state, are the same after storage as before.
+// The digits of numbers and the characters of texts are among what must not change.
 func TestRequestsComeBackAsTheyWere(t *testing.T) {
 	ctx := t.Context()
-	d := &disk{}
-	for _, r := range []approval.Request{
-		asked(t, "alice", "db", start), active(t, "alice"),
-		applied(t, active(t, "alice"), start, approval.BeginEnd{Reason: approval.LeaseRevoked}, approval.FailEnd{Problem: "upstream is down"}),
+	granted := active(t, "alice")
+	ending := apply(t, granted, start, approval.Revoke{By: standing("bob")}, approval.Gone{Handle: token.Key()})
+	for name, r := range map[string]approval.Request{
+		"pending": asked(t, "alice", start), "approved": approved(t, "alice"), "active": granted, "ending": ending,
+		"failing":   ending.Failed(lease.Key(), "upstream is down", start),
+		"cancelled": apply(t, asked(t, "alice", start), start, cancel(asked(t, "alice", start))),
 	} {
-		stored(ctx, t, store.New[config](), d, r)
-		back, err := store.New[config]().Requests.Get(ctx, d, r.ID)
-		must(t, err)
-		if asJSON(t, back) != asJSON(t, r) {
-			t.Errorf("%s\nbecame\n%s", asJSON(t, r), asJSON(t, back))
-		}
+		t.Run(name, func(t *testing.T) {
+			s, d := store.New[config](), &disk{}
+			save(ctx, t, s, d, r)
+			back, err := store.New[config]().Requests.Load(ctx, d, r.ID)
+			must(t, err)
+			file(ctx, t, s, d, r)
+			filed, err := store.New[config]().Requests.Load(ctx, d, r.ID)
+			must(t, err)
+			if asJSON(t, back) != asJSON(t, r) || asJSON(t, filed) != asJSON(t, r) {
+				t.Errorf("%s\nbecame\n%s\nand\n%s", asJSON(t, r), asJSON(t, back), asJSON(t, filed))
+			}
+			if string(back.Asked) != string(r.Asked) || !strings.Contains(string(r.Asked), "12345678901234567890.10") {
+				t.Errorf("%s\nbecame\n%s", r.Asked, back.Asked)
+			}
+		})
+	}
+}
+
+func TestNumbersKeepTheirDigits(t *testing.T) {
+	ctx := t.Context()
+	s, d := store.New[config](), &disk{}
+	r, c := role("database/creds/app"), config{Extra: json.Number("12345678901234567890.10")}
+	must(t, s.Roles.Put(ctx, d, "db", r))
+	must(t, s.Config.Put(ctx, d, c))
+	s = store.New[config]()
+	foundRole, err := s.Roles.Get(ctx, d, "db")
+	must(t, err)
+	foundConfig, err := s.Config.Get(ctx, d)
+	must(t, err)
+	if asJSON(t, foundRole) != asJSON(t, r) || asJSON(t, foundConfig) != asJSON(t, c) {
+		t.Errorf("%s and %s became\n%s and %s", asJSON(t, r), asJSON(t, c), asJSON(t, foundRole), asJSON(t, foundConfig))
 	}
 }

@@ -6,7 +6,7 @@
 //	role/NAME           roles
 //	open/ID             requests about which something may still have to be done
 //	ended/YYYYMM/ID     requests that are over, by the month in their id
-//	by/ENTITY/ID        a marker for each ended request, by its requester
+//	seed                the key by which an id carries a mark of its requester
 //
 // Cost follows what is open, not what ever was: nothing here lists or reads ended/ unless it is asked for ended requests.
 //
@@ -15,8 +15,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,13 +27,14 @@ import (
 const (
 	// ConfigKey is where the configuration lies; the engine has it seal-wrapped.
 	ConfigKey = "config"
+	// SeedKey is where the key lies that marks ids with their requester.
+	SeedKey = "seed"
 
 	groupPrefix  = "group/"
 	policyPrefix = "policy/"
 	rolePrefix   = "role/"
 	openPrefix   = "open/"
 	endedPrefix  = "ended/"
-	byPrefix     = "by/"
 )
 
 // Store is all that the engine keeps; C is its configuration. One instance serves one mount.
@@ -54,7 +53,7 @@ func New[C any]() *Store[C] {
 		Groups:   newCatalogue[approval.ApproverGroup](groupPrefix),
 		Policies: newCatalogue[approval.Policy](policyPrefix),
 		Roles:    newCatalogue[approval.Role](rolePrefix),
-		Requests: newRequests(),
+		Requests: &Requests{index: newIndex()},
 	}
 }
 
@@ -63,6 +62,8 @@ func (s *Store[C]) Invalidate(key string) {
 	switch {
 	case key == ConfigKey:
 		s.Config.all.forget(ConfigKey)
+	case key == SeedKey:
+		s.Requests.seed.forget()
 	case strings.HasPrefix(key, groupPrefix):
 		s.Groups.forget(strings.TrimPrefix(key, groupPrefix))
 	case strings.HasPrefix(key, policyPrefix):
@@ -70,32 +71,14 @@ func (s *Store[C]) Invalidate(key string) {
 	case strings.HasPrefix(key, rolePrefix):
 		s.Roles.forget(strings.TrimPrefix(key, rolePrefix))
 	case strings.HasPrefix(key, openPrefix):
-		s.Requests.forget(strings.TrimPrefix(key, openPrefix))
+		if id, ours := parseID(strings.TrimPrefix(key, openPrefix)); ours {
+			s.Requests.index.distrust(id)
+		}
 	}
 }
 
-// recordVersion is the version of everything this package writes.
-const recordVersion = 1
-
-// record is the stored form of a value.
-type record[T any] struct {
-	Version int `json:"v"`
-	Body    *T  `json:"body"`
-}
-
-func write[T any](ctx context.Context, s logical.Storage, key string, value T) error {
-	body, err := json.Marshal(record[T]{Version: recordVersion, Body: &value})
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", key, err)
-	}
-	if err := s.Put(ctx, &logical.StorageEntry{Key: key, Value: body}); err != nil {
-		return fmt.Errorf("writing %s: %w", key, err)
-	}
-	return nil
-}
-
-// read returns nil without an error when there is nothing at the key.
-func read[T any](ctx context.Context, s logical.Storage, key string) (*T, error) {
+// get returns nil without an error when there is nothing at the key.
+func get(ctx context.Context, s logical.Storage, key string) ([]byte, error) {
 	entry, err := s.Get(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", key, err)
@@ -103,38 +86,17 @@ func read[T any](ctx context.Context, s logical.Storage, key string) (*T, error)
 	if entry == nil {
 		return nil, nil
 	}
-	value, err := decode[T](entry.Value)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", key, err)
+	if entry.Value == nil {
+		return []byte{}, nil
 	}
-	return value, nil
+	return entry.Value, nil
 }
 
-// ErrUnreadable is part of every error about a record that is there but not wholly understood.
-var ErrUnreadable = errors.New("unreadable record")
-
-// decode refuses whatever it does not know: half a policy must not pass for a policy.
-func decode[T any](text []byte) (*T, error) {
-	var version struct {
-		Version int `json:"v"`
+func put(ctx context.Context, s logical.Storage, key string, value []byte) error {
+	if err := s.Put(ctx, &logical.StorageEntry{Key: key, Value: value}); err != nil {
+		return fmt.Errorf("writing %s: %w", key, err)
 	}
-	if err := json.Unmarshal(text, &version); err != nil {
-		return nil, fmt.Errorf("%w: it is damaged: %w", ErrUnreadable, err)
-	}
-	if version.Version != recordVersion {
-		return nil, fmt.Errorf("%w: it has version %d, this plugin knows %d: it was written by another release", ErrUnreadable, version.Version, recordVersion)
-	}
-	var r record[T]
-	decoder := json.NewDecoder(strings.NewReader(string(text)))
-	decoder.DisallowUnknownFields()
-	decoder.UseNumber()
-	if err := decoder.Decode(&r); err != nil {
-		return nil, fmt.Errorf("%w: it is damaged: %w", ErrUnreadable, err)
-	}
-	if r.Body == nil {
-		return nil, fmt.Errorf("%w: it is damaged: it holds nothing", ErrUnreadable)
-	}
-	return r.Body, nil
+	return nil
 }
 
 // list returns the keys under a prefix in order.

@@ -11,21 +11,21 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// connections are kept in one place: a test may well have fifty people, each with a client.
-var connections = &http.Transport{
+// transport is shared by all clients, because a test may have fifty people with a client each.
+var transport = &http.Transport{
 	DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 	MaxIdleConnsPerHost: 64,
 	IdleConnTimeout:     30 * time.Second,
 }
 
-// newClient is what people use: it follows the redirect of a standby that does not forward, as standbys do not for a
-// moment after the active node has changed. It repeats nothing else, and leaves the developer's own VAULT_* environment
-// aside, but for this: vault/api refuses to make any client while that environment is malformed.
+// newClient makes a client. It follows redirects, because a standby redirects for a moment after the active node has
+// changed. It repeats no other call and ignores the developer's own VAULT_* variables. But vault/api makes no client at
+// all while one of them is malformed.
 func newClient(address, token string) (*api.Client, error) {
 	config := &api.Config{
 		Address:    address,
 		Timeout:    2 * time.Minute,
-		HttpClient: &http.Client{Transport: connections},
+		HttpClient: &http.Client{Transport: transport},
 	}
 	client, err := api.NewClient(config)
 	if err != nil {
@@ -37,13 +37,13 @@ func newClient(address, token string) (*api.Client, error) {
 	return client, nil
 }
 
-// absent tells whether Vault answered that there is no such thing.
-func absent(err error) bool {
+// isNotFound reports whether Vault answered 404.
+func isNotFound(err error) bool {
 	var answer *api.ResponseError
 	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
 }
 
-// write is a write whose answer must hold data.
+// write writes and returns the data of the answer. It fails if the answer has none.
 func write(ctx context.Context, client *api.Client, path string, data map[string]any) (map[string]any, error) {
 	secret, err := client.Logical().WriteWithContext(ctx, path, data)
 	if err != nil {
@@ -55,7 +55,7 @@ func write(ctx context.Context, client *api.Client, path string, data map[string
 	return secret.Data, nil
 }
 
-// put is a write whose answer does not matter.
+// put writes and drops the answer.
 func put(ctx context.Context, client *api.Client, path string, data map[string]any) error {
 	if _, err := client.Logical().WriteWithContext(ctx, path, data); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -63,10 +63,10 @@ func put(ctx context.Context, client *api.Client, path string, data map[string]a
 	return nil
 }
 
-// list gives the keys under a path; none when there is nothing.
+// list returns the keys under a path, or none if the path does not exist.
 func list(ctx context.Context, client *api.Client, path string) ([]string, error) {
 	secret, err := client.Logical().ListWithContext(ctx, path)
-	if absent(err) || (err == nil && secret == nil) {
+	if isNotFound(err) || (err == nil && secret == nil) {
 		return nil, nil
 	}
 	if err != nil {
@@ -84,8 +84,8 @@ func list(ctx context.Context, client *api.Client, path string) ([]string, error
 	return keys, nil
 }
 
-// text takes a string out of an answer; an absent or other value is an error, for it is always needed.
-func text(data map[string]any, key, what string) (string, error) {
+// needString returns a string of an answer. It fails if the value is absent, empty or no string.
+func needString(data map[string]any, key, what string) (string, error) {
 	s, ok := data[key].(string)
 	if !ok || s == "" {
 		return "", fmt.Errorf("%s: the answer has no %s", what, key)

@@ -8,7 +8,7 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// A standby redirects for a moment after the active node has changed; that must not pass for an answer.
+// A standby redirects for a moment after the active node has changed. The client must not take that for an answer.
 func TestClientFollowsAStandby(t *testing.T) {
 	reached := ""
 	active := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, in *http.Request) {

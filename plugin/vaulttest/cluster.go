@@ -16,28 +16,29 @@ import (
 
 // Options say what to start. The zero value is one server that keeps its data in memory.
 type Options struct {
-	// Nodes above 0 makes a Raft cluster of so many nodes, whose data survives Stop and Kill. 0 is a single
-	// server without storage on disk, which starts quickest.
+	// Nodes is the number of nodes of a Raft cluster, whose data survives Stop and Kill. 0 starts a single server
+	// that keeps its data in memory, which is quickest.
 	Nodes int
-	// LogLevel of the server and so of the plugin; "trace" if empty.
+	// LogLevel of the server and the plugin; "trace" if empty.
 	LogLevel string
-	// Race builds the plugin with the race detector; what it finds makes Close fail.
+	// Race builds the plugin with the race detector. Close fails if the detector reported a race.
 	Race bool
-	// Env is added to the servers' environment, KEY=value, and is thereby inherited by the plugin. None of
-	// the developer's own VAULT_* variables are.
+	// Env (KEY=value) is added to the servers' environment, which the plugin inherits. The developer's own
+	// VAULT_* variables are not passed on.
 	Env []string
-	// PluginBinary is taken instead of building one. Empty: $PLUGIN_BINARY, else the source tree is built.
+	// PluginBinary is the plugin to run. If it is empty, $PLUGIN_BINARY is; if that is empty too, Start builds
+	// the plugin from the source tree.
 	PluginBinary string
-	// RawAudit writes what passes through the API into the audit log as it is, rather than hashed.
+	// RawAudit makes the audit log show values instead of their hashes.
 	RawAudit bool
 }
 
 // A Cluster is one or more Vault servers that share their data, unsealed, with the engine's plugin in the
 // catalogue. Its methods may be called from several goroutines.
 type Cluster struct {
-	// Nodes in the order in which they were made; the first one initialised the cluster.
+	// Nodes are in the order in which they were started. The first one initialised the cluster.
 	Nodes []*Node
-	// PluginSHA256 is what the plugin is registered with.
+	// PluginSHA256 is the checksum that the plugin is registered with.
 	PluginSHA256 string
 
 	options   Options
@@ -49,12 +50,12 @@ type Cluster struct {
 	root      *api.Client
 
 	mu    sync.Mutex
-	taken map[string]bool // names of people, mounts and groups given away so far
+	taken map[string]bool // names of people, mounts and groups in use
 	auths map[string]string
 }
 
-// Start gives a running cluster. It obtains a Vault server first if there is none, which takes minutes and
-// tells so on stderr. The context bounds the start only.
+// Start starts a cluster. If there is no Vault server on the machine it obtains one first, which takes minutes, and
+// reports that on stderr. The context bounds the start only.
 func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if o.LogLevel == "" {
 		o.LogLevel = "trace"
@@ -97,7 +98,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 		}
 	}
 	if o.Nodes > 1 {
-		if c.front, err = newForwarder(c.frontOrder); err != nil { //nolint:contextcheck // it goes on after the start
+		if c.front, err = newForwarder(c.listRunningNodes); err != nil { //nolint:contextcheck // it goes on after the start
 			return nil, err
 		}
 		if err := c.awaitVoters(ctx); err != nil {
@@ -113,7 +114,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	return c, nil
 }
 
-// prepare sets up what every test needs: the audit log, the plugin in the catalogue.
+// prepare enables the audit log and registers the plugin.
 func (c *Cluster) prepare(ctx context.Context) error {
 	err := c.root.Sys().EnableAuditWithOptionsWithContext(ctx, "file", &api.EnableAuditOptions{
 		Type:    "file",
@@ -132,7 +133,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	return nil
 }
 
-// Close ends all servers and removes what they stored. It fails when the race detector found something.
+// Close ends all servers and removes their data. It fails if the race detector reported a race.
 func (c *Cluster) Close() error {
 	if c.front != nil {
 		c.front.close()
@@ -163,7 +164,7 @@ func (c *Cluster) raceError() error {
 	return fmt.Errorf("the plugin has a %s:%.4000s", warning, found)
 }
 
-// Address leads to a node that is up: with several nodes it is that of a load balancer before them.
+// Address is the URL of a running node. With several nodes it is the URL of a load balancer before them.
 func (c *Cluster) Address() string {
 	if c.front != nil {
 		return "http://" + c.front.addr()
@@ -171,10 +172,10 @@ func (c *Cluster) Address() string {
 	return c.Nodes[0].Address
 }
 
-// Binary is the path of the server's program, which is its command line, too.
+// Binary is the path of the server's program, which is also Vault's command line.
 func (c *Cluster) Binary() string { return c.server }
 
-// MkdirTemp makes a folder that goes with the cluster, also when this process is killed.
+// MkdirTemp makes a folder that is removed with the cluster, even if this process is killed.
 func (c *Cluster) MkdirTemp() (string, error) {
 	dir, err := os.MkdirTemp(c.box.dir, "temp-")
 	if err != nil {
@@ -183,13 +184,13 @@ func (c *Cluster) MkdirTemp() (string, error) {
 	return dir, nil
 }
 
-// Root is a client with the root token: for setting things up, and for looking behind the engine's back.
+// Root is a client with the root token, for setting things up and for checking what the engine did.
 func (c *Cluster) Root() *api.Client { return c.root }
 
 // Client is a client with the given token at the cluster's address.
 func (c *Cluster) Client(token string) (*api.Client, error) { return newClient(c.Address(), token) }
 
-// Log is all that the servers and their plugins have logged up to now.
+// Log returns what the servers and their plugins have logged so far.
 func (c *Cluster) Log() (string, error) {
 	var all strings.Builder
 	for _, n := range c.Nodes {
@@ -202,7 +203,7 @@ func (c *Cluster) Log() (string, error) {
 	return all.String(), nil
 }
 
-// AuditLog is Vault's audit log up to now, one JSON object a line.
+// AuditLog returns Vault's audit log so far, one JSON object a line.
 func (c *Cluster) AuditLog() (string, error) {
 	text, err := os.ReadFile(c.auditPath())
 	if err != nil {
@@ -213,8 +214,8 @@ func (c *Cluster) AuditLog() (string, error) {
 
 func (c *Cluster) auditPath() string { return filepath.Join(c.box.dir, "audit.log") }
 
-// unused is the given name if it is the first of its kind, else one made from it.
-func (c *Cluster) unused(kind, name string) string {
+// reserveName returns the name if nothing of the kind has it yet, else the name with a number.
+func (c *Cluster) reserveName(kind, name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	free := name
@@ -225,7 +226,7 @@ func (c *Cluster) unused(kind, name string) string {
 	return free
 }
 
-// await polls until done says yes or the context ends. The error of the last try is part of the answer.
+// await calls done until it returns nil or the context ends. Its error contains the error of the last call.
 func await(ctx context.Context, what string, done func(context.Context) error) error {
 	var last error
 	for {
@@ -233,7 +234,7 @@ func await(ctx context.Context, what string, done func(context.Context) error) e
 		if err == nil {
 			return nil
 		}
-		if last == nil || ctx.Err() == nil { // a try that the end of the time broke off tells nothing
+		if last == nil || ctx.Err() == nil { // the error of a call that the deadline cut off says nothing
 			last = err
 		}
 		select {
@@ -244,4 +245,4 @@ func await(ctx context.Context, what string, done func(context.Context) error) e
 	}
 }
 
-func randomText() string { return strings.ToLower(rand.Text()) }
+func generateText() string { return strings.ToLower(rand.Text()) }

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	vaulttest.Main(m, vaulttest.Options{})
 }
 
-// newMount is a mount for a test that does not need the engine to accept its config.
+// newMount makes a mount without config.
 func newMount(t *testing.T, c *vaulttest.Cluster, o vaulttest.MountOptions) *vaulttest.Mount {
 	t.Helper()
 	o.Unconfigured = true
@@ -30,7 +30,7 @@ func newMount(t *testing.T, c *vaulttest.Cluster, o vaulttest.MountOptions) *vau
 	return m
 }
 
-func TestMountIsServedByThePlugin(t *testing.T) {
+func TestPluginServesTheMount(t *testing.T) {
 	c := vaulttest.Shared(t)
 	m := newMount(t, c, vaulttest.MountOptions{})
 
@@ -115,7 +115,7 @@ func TestEngineTokenMayDoWhatIsDocumentedAndNoMore(t *testing.T) {
 			t.Errorf("%s: %s", path, got)
 		}
 	}
-	// An accessor is all that renewing takes, so the engine can keep its own login without renew-self.
+	// Renewal needs only an accessor, so the engine can keep its own login without renew-self.
 	_, err = client.Logical().WriteWithContext(t.Context(), "auth/token/renew-accessor", map[string]any{"accessor": login.Auth.Accessor})
 	if err != nil {
 		t.Errorf("renewing its own login by accessor: %v", err)
@@ -291,7 +291,7 @@ func TestCloseFailsAfterADataRace(t *testing.T) {
 	}
 }
 
-func TestReadingChangesNoStorage(t *testing.T) {
+func TestStorageShowsWritesAndChangesNothing(t *testing.T) {
 	c := vaulttest.Shared(t)
 	m := newMount(t, c, vaulttest.MountOptions{})
 	before, err := m.Storage(t.Context())

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// NewClient is how all clients are made.
+// NewClient makes a client as the package does.
 var NewClient = newClient
 
 // Dir is the cluster's folder.
@@ -15,7 +15,7 @@ func (c *Cluster) Dir() string { return c.box.dir }
 // Dir is the server's folder.
 func (pg *Postgres) Dir() string { return pg.box.dir }
 
-// PID is that of the server.
+// PID is the server's process id.
 func (pg *Postgres) PID() int { return pg.process.pid() }
 
 // Environ is the server's environment as the system sees it.

@@ -15,10 +15,9 @@ import (
 	"time"
 )
 
-// guardScript runs in a shell that outlives us. It reads which process groups belong to its folder until
-// its input ends, which happens when we close it and just as well when we are killed; then it ends them all
-// and removes the folder. SIGQUIT comes first because it is PostgreSQL's immediate shutdown, the last one
-// that gives back its shared memory.
+// guardScript runs in a shell that outlives us. It reads the process groups of its folder until its input ends, which
+// happens when we close it and also when we are killed. Then it ends these groups and removes the folder. It sends
+// SIGQUIT before SIGKILL, because PostgreSQL still releases its shared memory on SIGQUIT.
 const guardScript = `
 trap '' HUP INT TERM QUIT
 groups=
@@ -45,15 +44,15 @@ done
 rm -rf -- "$1"
 `
 
-// A sandbox is a temporary folder together with the processes that work in it. Neither outlives this
-// process, however it ends: a shell waits at the other end of a pipe for us to be gone.
+// A sandbox is a temporary folder and the processes that work in it. Neither outlives this process, however that ends:
+// a shell at the other end of a pipe notices our end and cleans up.
 type sandbox struct {
 	dir   string
 	guard *exec.Cmd
 	pipe  io.WriteCloser
 }
 
-// newSandbox makes a folder named after what is in it.
+// newSandbox makes a sandbox. what is part of the name of its folder.
 func newSandbox(what string) (*sandbox, error) {
 	dir, err := os.MkdirTemp(shortTempDir(), "jit-"+what+"-")
 	if err != nil {
@@ -61,7 +60,7 @@ func newSandbox(what string) (*sandbox, error) {
 	}
 	guard := exec.Command("/bin/sh", "-c", guardScript, "guard", dir)
 	guard.Dir = "/"
-	// A session of its own keeps Ctrl-C in the terminal from reaching it.
+	// The guard has its own session, so that Ctrl-C in the terminal does not reach it.
 	guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	pipe, err := guard.StdinPipe()
 	if err == nil {
@@ -73,8 +72,8 @@ func newSandbox(what string) (*sandbox, error) {
 	return &sandbox{dir: dir, guard: guard, pipe: pipe}, nil
 }
 
-// shortTempDir is the temporary folder, or /tmp where that has a long name: the path of a Unix socket, and
-// plugins talk through one, must stay under 104 bytes.
+// shortTempDir returns the temporary folder, or /tmp if its name is long. Plugins talk through a Unix socket, whose path
+// must be shorter than 104 bytes.
 func shortTempDir() string {
 	if dir := os.TempDir(); len(dir) <= 24 {
 		return dir
@@ -82,7 +81,7 @@ func shortTempDir() string {
 	return "/tmp"
 }
 
-// close ends what still runs and removes the folder. It may be called twice.
+// close ends the processes and removes the folder. It may be called twice.
 func (s *sandbox) close() error {
 	if s.guard == nil {
 		return nil
@@ -105,13 +104,13 @@ func (s *sandbox) tell(verb string, pid int) error {
 	return nil
 }
 
-// A process runs in a process group of its own, which holds whatever it starts in turn.
+// A process runs in its own process group, together with the processes that it starts.
 type process struct {
-	cmd  *exec.Cmd
-	box  *sandbox
-	log  string
-	done chan struct{} // closed once the process has ended
-	gone sync.Once     // its number may be another's after that
+	cmd      *exec.Cmd
+	box      *sandbox
+	log      string
+	done     chan struct{} // closed once the process has ended
+	killOnce sync.Once     // another process may get its number afterwards
 }
 
 // command describes a process to be started in a sandbox.
@@ -123,8 +122,7 @@ type command struct {
 	user *syscall.Credential // nil: our own
 }
 
-// start runs a command. The process first waits for a word from us, which comes after the guard knows of it;
-// so there is no moment at which our death would leave it behind.
+// start runs a command. The process waits until we have told the guard about it, so it never outlives us unnoticed.
 func (s *sandbox) start(c command) (*process, error) {
 	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -171,7 +169,7 @@ func (p *process) running() bool {
 	}
 }
 
-// stop asks the process to end and kills its group if it has not within the grace period.
+// stop signals the process to end, and kills its group after the grace period.
 func (p *process) stop(sig syscall.Signal, grace time.Duration) {
 	if p.running() {
 		syscall.Kill(p.pid(), sig) //nolint:errcheck // it may have ended by itself
@@ -185,15 +183,15 @@ func (p *process) stop(sig syscall.Signal, grace time.Duration) {
 
 // kill ends the whole group as kill -9 does.
 func (p *process) kill() {
-	p.gone.Do(func() {
+	p.killOnce.Do(func() {
 		syscall.Kill(-p.pid(), syscall.SIGKILL) //nolint:errcheck // the group may be gone
 		<-p.done
-		// A guard that cannot be told is gone, and then there is nobody who could end a wrong group.
+		// If the guard is gone it cannot kill a group by mistake, so the error does not matter.
 		p.box.tell("forget", p.pid()) //nolint:errcheck
 	})
 }
 
-// await polls until ready says yes, the process ends, or the context does.
+// await calls ready until it returns nil, the process ends or the context ends.
 func (p *process) await(ctx context.Context, ready func(context.Context) error) error {
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
@@ -204,7 +202,7 @@ func (p *process) await(ctx context.Context, ready func(context.Context) error) 
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("it ended; its last words were:\n%s", tail(p.log, 15))
+			return fmt.Errorf("it ended; its last words were:\n%s", readTail(p.log, 15))
 		case <-ctx.Done():
 			return fmt.Errorf("%w; the last try gave: %w", context.Cause(ctx), err)
 		case <-tick.C:
@@ -212,8 +210,8 @@ func (p *process) await(ctx context.Context, ready func(context.Context) error) 
 	}
 }
 
-// tail is the end of a text file, for error messages.
-func tail(path string, lines int) string {
+// readTail returns the last lines of a text file, for error messages.
+func readTail(path string, lines int) string {
 	f, err := os.Open(filepath.Clean(path))
 	if err != nil {
 		return err.Error()

@@ -16,10 +16,10 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// orphanEnv makes this test binary the process that is killed.
+// orphanEnv is set in the child process that the test kills.
 const orphanEnv = "VAULTTEST_LEAVE_BEHIND"
 
-// leaveBehind starts everything there is, tells where it is and waits to be killed.
+// leaveBehind starts a server and a database, prints their processes and folders, and waits to be killed.
 func leaveBehind() {
 	ctx := context.Background()
 	c, err := vaulttest.Start(ctx, vaulttest.Options{Nodes: 1})
@@ -40,7 +40,7 @@ func leaveBehind() {
 	select {}
 }
 
-func TestNothingStaysBehindWhenTheTestProcessIsKilled(t *testing.T) {
+func TestGuardCleansUpAfterAKilledTestProcess(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {

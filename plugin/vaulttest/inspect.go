@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// TokenAccessors are the accessors of all tokens that live now.
+// TokenAccessors lists the accessors of all live tokens.
 func (c *Cluster) TokenAccessors(ctx context.Context) ([]string, error) {
 	return list(ctx, c.root, "auth/token/accessors")
 }
@@ -34,13 +34,13 @@ type Token struct {
 	Type           string            `json:"type"`
 }
 
-// Token looks a token up; nil without an error when it lives no more.
+// Token looks a token up. It returns nil without an error if the token has ended.
 func (c *Cluster) Token(ctx context.Context, accessor string) (*Token, error) {
 	secret, err := c.root.Logical().WriteWithContext(ctx, "auth/token/lookup-accessor", map[string]any{"accessor": accessor})
 	var answer *api.ResponseError
 	if errors.As(err, &answer) && (strings.Contains(err.Error(), "invalid accessor") || answer.StatusCode == http.StatusForbidden) {
-		// To the root token 403 says that the accessor leads to no token: one that was being made or revoked when a
-		// server was killed.
+		// Vault answers the root token with 403 if the accessor leads to no token, because a server was killed while
+		// the token was made or revoked.
 		return nil, nil
 	}
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *Cluster) Token(ctx context.Context, accessor string) (*Token, error) {
 	return &t, nil
 }
 
-// Tokens are the tokens that live now and that match says yes to.
+// Tokens lists the live tokens for which match returns true.
 func (c *Cluster) Tokens(ctx context.Context, match func(*Token) bool) ([]*Token, error) {
 	accessors, err := c.TokenAccessors(ctx)
 	if err != nil {
@@ -76,22 +76,22 @@ func (c *Cluster) Tokens(ctx context.Context, match func(*Token) bool) ([]*Token
 	return found, nil
 }
 
-// TokensWith are the tokens that live now with this value in their metadata.
+// TokensWith lists the live tokens with this value in their metadata.
 func (c *Cluster) TokensWith(ctx context.Context, key, value string) ([]*Token, error) {
 	return c.Tokens(ctx, func(t *Token) bool { return t.Meta[key] == value })
 }
 
-// GrantTokens are the tokens that live now and came from the token role of this mount.
+// GrantTokens lists the live tokens that came from this mount's token role.
 func (m *Mount) GrantTokens(ctx context.Context) ([]*Token, error) {
 	return m.cluster.Tokens(ctx, func(t *Token) bool { return t.Role == m.TokenRole })
 }
 
-// EngineTokens are the tokens that live now and that the engine of this mount logged in with.
+// EngineTokens lists the live tokens of this mount's engine.
 func (m *Mount) EngineTokens(ctx context.Context) ([]*Token, error) {
 	return m.cluster.TokensWith(ctx, "role_name", m.AppRole)
 }
 
-// Leases are the ids of all live leases below a path, which ends with a slash.
+// Leases lists the ids of all live leases below a path, which ends with a slash.
 func (c *Cluster) Leases(ctx context.Context, prefix string) ([]string, error) {
 	keys, err := list(ctx, c.root, "sys/leases/lookup/"+prefix)
 	if err != nil {
@@ -112,13 +112,12 @@ func (c *Cluster) Leases(ctx context.Context, prefix string) ([]string, error) {
 	return leases, nil
 }
 
-// Leases are the ids of all live leases of this mount.
+// Leases lists the ids of all live leases of this mount.
 func (m *Mount) Leases(ctx context.Context) ([]string, error) {
 	return m.cluster.Leases(ctx, m.Path+"/")
 }
 
-// Storage is everything that the engine has stored at this mount, by key: for showing that something changed
-// nothing.
+// Storage returns everything that the engine has stored at this mount, by key. A test compares it before and after.
 func (m *Mount) Storage(ctx context.Context) (map[string]string, error) {
 	root := "sys/raw/logical/" + m.UUID + "/"
 	stored := map[string]string{}
@@ -140,7 +139,7 @@ func (m *Mount) Storage(ctx context.Context) (map[string]string, error) {
 				return fmt.Errorf("reading the storage of %s: %w", m.Path, err)
 			}
 			if secret == nil {
-				continue // gone since it was listed
+				continue // deleted since the list
 			}
 			stored[prefix+key], _ = secret.Data["value"].(string)
 		}
@@ -149,13 +148,13 @@ func (m *Mount) Storage(ctx context.Context) (map[string]string, error) {
 	return stored, walk("")
 }
 
-// PluginPIDs are the process ids of the engine's plugin processes below this server.
+// PluginPIDs lists the process ids of the engine's plugin processes below this server.
 func (n *Node) PluginPIDs() ([]int, error) {
 	p := n.process.Load()
 	if p == nil || !p.running() {
 		return nil, fmt.Errorf("looking for the plugin of %s: the server is not running", n.Name)
 	}
-	// These columns are in POSIX, which /proc is not.
+	// POSIX defines these columns of ps; it does not define /proc.
 	out, err := exec.Command("ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "args=").Output()
 	if err != nil {
 		return nil, fmt.Errorf("looking for the plugin of %s: %w", n.Name, err)
@@ -175,8 +174,7 @@ func (n *Node) PluginPIDs() ([]int, error) {
 	return pids, nil
 }
 
-// KillPlugin ends the engine's plugin processes below this server as kill -9 does. Vault starts the plugin
-// again when it is asked next.
+// KillPlugin kills (-9) the engine's plugin processes below this server. Vault starts the plugin again at the next call.
 func (n *Node) KillPlugin() error {
 	pids, err := n.PluginPIDs()
 	if err != nil {

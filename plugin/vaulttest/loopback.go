@@ -11,24 +11,23 @@ import (
 	"time"
 )
 
-// freePort finds a loopback port that nobody listens on. It stays below the range that systems hand out to
-// outgoing connections: a server that is started again must find its own port free.
+// freePort finds a loopback port that nobody listens on. It stays below the range of outgoing connections, so that a
+// restarted server finds its port free.
 func freePort() (int, error) {
 	var err error
 	for range 100 {
 		port := 12000 + rand.IntN(20000) //nolint:gosec // any port will do
 		var l net.Listener
-		if l, err = net.Listen("tcp", loopback(port)); err == nil {
+		if l, err = net.Listen("tcp", loopbackAddress(port)); err == nil {
 			return port, l.Close()
 		}
 	}
 	return 0, fmt.Errorf("no free loopback port found: %w", err)
 }
 
-func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+func loopbackAddress(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// A forwarder is the load balancer that people put before a cluster: one address, which leads to a node that
-// is up.
+// A forwarder is the load balancer before a cluster. It forwards each connection to a running node.
 type forwarder struct {
 	listener net.Listener
 	targets  func() []string // in order of preference
@@ -37,7 +36,7 @@ type forwarder struct {
 }
 
 func newForwarder(targets func() []string) (*forwarder, error) {
-	l, err := net.Listen("tcp", loopback(0))
+	l, err := net.Listen("tcp", loopbackAddress(0))
 	if err != nil {
 		return nil, fmt.Errorf("listening for the cluster's address: %w", err)
 	}
@@ -77,7 +76,7 @@ func (f *forwarder) forward(in net.Conn) {
 	}
 	ended := make(chan struct{}, 2)
 	pass := func(to, from net.Conn) {
-		io.Copy(to, from) //nolint:errcheck // either side hangs up when it likes
+		io.Copy(to, from) //nolint:errcheck // either side may hang up at any time
 		ended <- struct{}{}
 	}
 	go pass(out, in)

@@ -9,27 +9,27 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// approleMount is where the engines' own identities live.
+// approleMount is the auth mount at which the engines log in.
 const approleMount = "approle"
 
-// MountOptions say how an engine is mounted.
+// MountOptions say how to mount an engine.
 type MountOptions struct {
-	// Path of the mount, without slashes; "jit-…" of its own if empty.
+	// Path of the mount, without slashes; a new "jit-…" if empty.
 	Path string
-	// GrantPolicies are those that grant tokens may have: the token role's allowed_policies. More can be
-	// allowed later with AllowGrants.
+	// GrantPolicies are the token role's allowed_policies: the policies that grant tokens may have. AllowGrants
+	// changes them later.
 	GrantPolicies []string
-	// Config is merged over what the engine's config is written with; a nil value leaves a field out.
+	// Config adds to or replaces fields of the engine's config; a nil value leaves a field out.
 	Config map[string]any
-	// Unconfigured leaves config to the test.
+	// Unconfigured leaves writing the config to the test.
 	Unconfigured bool
 	// ExtraPolicy is HCL added to the engine's own ACL policy, for capabilities that are optional.
 	ExtraPolicy string
-	// Tune is what the mount is tuned with, for instance its maximum lease.
+	// Tune is the configuration of the mount, for instance its longest lease.
 	Tune api.MountConfigInput
 }
 
-// A Mount is one mount of the engine with everything that belongs to it alone.
+// A Mount is one mount of the engine, with its own AppRole, token role and policies.
 type Mount struct {
 	// Path of the mount, without slashes.
 	Path string
@@ -41,17 +41,17 @@ type Mount struct {
 	AppRole, RoleID, SecretID string
 	// TokenRole is the name of the token role that grant tokens come from.
 	TokenRole string
-	// EnginePolicy is the name of the ACL policy that the engine's own token has, and no other.
+	// EnginePolicy is the name of the only ACL policy of the engine's own token.
 	EnginePolicy string
 	// UserPolicy is the name of the ACL policy that lets people use this mount.
 	UserPolicy string
-	// ConfigAnswer is what the engine said to its config, warnings above all; nil if it said nothing.
+	// ConfigAnswer is the engine's answer to its config, with the warnings; nil if the answer was empty.
 	ConfigAnswer *api.Secret
 
 	cluster *Cluster
 }
 
-// EnginePolicy is the ACL policy that the engine itself needs: no more than this is what it gets in tests.
+// EnginePolicy returns the ACL policy that the engine needs. In tests it has no other capabilities.
 func EnginePolicy(tokenRole, appRole string) string {
 	return fmt.Sprintf(`path "auth/token/create/%[1]s"                      { capabilities = ["create", "update"] }
 path "auth/token/revoke-accessor"                  { capabilities = ["create", "update"] }
@@ -66,7 +66,7 @@ path "auth/%[3]s/role/%[2]s/secret-id/lookup"  { capabilities = ["create", "upda
 `, tokenRole, appRole, approleMount)
 }
 
-// UserPolicy is the ACL policy of people who may ask, decide and claim at a mount.
+// UserPolicy returns the ACL policy of people who may request, decide and claim at a mount.
 func UserPolicy(mountPath string) string {
 	return strings.ReplaceAll(`path "MOUNT/request"    { capabilities = ["create", "update"] }
 path "MOUNT/request/*"  { capabilities = ["create", "update"] }
@@ -84,12 +84,11 @@ path "MOUNT/inbox/*"    { capabilities = ["list"] }
 `, "MOUNT", mountPath)
 }
 
-// Mount mounts the engine once more, apart from all other mounts: with an AppRole, a token role and ACL
-// policies of its own, and its config written.
+// Mount mounts the engine with its own AppRole, token role and ACL policies, and writes its config.
 func (c *Cluster) Mount(ctx context.Context, o MountOptions) (*Mount, error) {
 	path := o.Path
 	if path == "" {
-		path = "jit-" + randomText()[:8]
+		path = "jit-" + generateText()[:8]
 	}
 	m := &Mount{
 		Path: path, AppRole: path + "-engine", TokenRole: path + "-grant",
@@ -135,16 +134,16 @@ func (m *Mount) enable(ctx context.Context, tune api.MountConfigInput) error {
 	if err != nil {
 		return fmt.Errorf("reading the engine's mount: %w", err)
 	}
-	if m.Accessor, err = text(made.Data, "accessor", "mount "+m.Path); err != nil {
+	if m.Accessor, err = needString(made.Data, "accessor", "mount "+m.Path); err != nil {
 		return err
 	}
-	m.UUID, err = text(made.Data, "uuid", "mount "+m.Path)
+	m.UUID, err = needString(made.Data, "uuid", "mount "+m.Path)
 	return err
 }
 
 func (m *Mount) makeAppRole(ctx context.Context) error {
 	c := m.cluster
-	if _, err := c.auth(ctx, "approle", approleMount); err != nil {
+	if _, err := c.enableAuth(ctx, "approle", approleMount); err != nil {
 		return err
 	}
 	role := "auth/" + approleMount + "/role/" + m.AppRole
@@ -158,21 +157,21 @@ func (m *Mount) makeAppRole(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the engine's role id: %w", err)
 	}
-	if m.RoleID, err = text(id.Data, "role_id", role); err != nil {
+	if m.RoleID, err = needString(id.Data, "role_id", role); err != nil {
 		return err
 	}
 	m.SecretID, err = m.NewSecretID(ctx)
 	return err
 }
 
-// NewSecretID gives another secret id for the engine's AppRole.
+// NewSecretID makes another secret id of the engine's AppRole.
 func (m *Mount) NewSecretID(ctx context.Context) (string, error) {
 	role := "auth/" + approleMount + "/role/" + m.AppRole
 	made, err := write(ctx, m.cluster.root, role+"/secret-id", nil)
 	if err != nil {
 		return "", err
 	}
-	return text(made, "secret_id", role)
+	return needString(made, "secret_id", role)
 }
 
 // AllowGrants sets which policies grant tokens may have.
@@ -180,7 +179,7 @@ func (m *Mount) AllowGrants(ctx context.Context, policies ...string) error {
 	return m.WriteTokenRole(ctx, map[string]any{"allowed_policies": policies})
 }
 
-// WriteTokenRole writes the token role of this mount, as the documentation has it but for the given fields.
+// WriteTokenRole writes the documented token role of this mount, with the given fields changed.
 func (m *Mount) WriteTokenRole(ctx context.Context, fields map[string]any) error {
 	role := map[string]any{
 		"orphan": true, "token_type": "service", "renewable": false, "token_no_default_policy": true,
@@ -198,7 +197,7 @@ func (m *Mount) Write(ctx context.Context, path string, data map[string]any) (*a
 	return secret, nil
 }
 
-// Read reads below the mount with the root token; nil without an error when there is nothing.
+// Read reads below the mount with the root token. It returns nil without an error if nothing is there.
 func (m *Mount) Read(ctx context.Context, path string) (*api.Secret, error) {
 	secret, err := m.cluster.root.Logical().ReadWithContext(ctx, m.Path+"/"+path)
 	if err != nil {
@@ -215,12 +214,12 @@ func (m *Mount) Delete(ctx context.Context, path string) error {
 	return nil
 }
 
-// Person makes somebody who may use this mount.
+// Person makes a person who may use this mount.
 func (m *Mount) Person(ctx context.Context, name string, policies ...string) (*Person, error) {
 	return m.cluster.Person(ctx, name, append([]string{m.UserPolicy}, policies...)...)
 }
 
-// Disable unmounts the engine; Vault revokes what it leased.
+// Disable unmounts the engine. Vault revokes its leases.
 func (m *Mount) Disable(ctx context.Context) error {
 	if err := m.cluster.root.Sys().UnmountWithContext(ctx, m.Path); err != nil {
 		return fmt.Errorf("unmounting %s: %w", m.Path, err)
@@ -236,8 +235,8 @@ func (c *Cluster) Policy(ctx context.Context, name, rules string) error {
 	return nil
 }
 
-// auth enables an auth method at a path unless that has been done, and gives its accessor.
-func (c *Cluster) auth(ctx context.Context, kind, path string) (accessor string, err error) {
+// enableAuth enables an auth method at the path unless the cluster did so before, and returns its accessor.
+func (c *Cluster) enableAuth(ctx context.Context, kind, path string) (accessor string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if accessor := c.auths[path]; accessor != "" {
@@ -250,7 +249,7 @@ func (c *Cluster) auth(ctx context.Context, kind, path string) (accessor string,
 	if err != nil {
 		return "", fmt.Errorf("reading auth/%s: %w", path, err)
 	}
-	if accessor, err = text(made.Data, "accessor", "auth/"+path); err != nil {
+	if accessor, err = needString(made.Data, "accessor", "auth/"+path); err != nil {
 		return "", err
 	}
 	c.auths[path] = accessor

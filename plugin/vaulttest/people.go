@@ -10,9 +10,9 @@ import (
 
 // A Person is a userpass user with an identity entity.
 type Person struct {
-	// Name is that of the user, of the entity and of the alias.
+	// Name of the user, the entity and the alias.
 	Name string
-	// EntityID is the identity that Vault tells the engine.
+	// EntityID is the id by which the engine knows the person.
 	EntityID string
 	// AuthMount is the userpass mount that the person logs in at.
 	AuthMount string
@@ -24,20 +24,19 @@ type Person struct {
 	cluster *Cluster
 }
 
-// Person makes somebody with the given ACL policies and logs in. A second person of the same name is called
-// name-2.
+// Person makes a person with the given ACL policies and logs in. A second person of the same name is called name-2.
 func (c *Cluster) Person(ctx context.Context, name string, policies ...string) (*Person, error) {
 	return c.PersonAt(ctx, "userpass", name, policies...)
 }
 
-// PersonAt makes a person at a userpass mount of another path, for people whose entities are to be merged:
-// an entity has one alias a mount.
+// PersonAt makes a person at the given userpass mount. Entities can be merged only if their aliases are at different
+// mounts.
 func (c *Cluster) PersonAt(ctx context.Context, authMount, name string, policies ...string) (*Person, error) {
-	accessor, err := c.auth(ctx, "userpass", authMount)
+	accessor, err := c.enableAuth(ctx, "userpass", authMount)
 	if err != nil {
 		return nil, err
 	}
-	p := &Person{Name: c.unused("person", name), AuthMount: authMount, Password: randomText(), cluster: c}
+	p := &Person{Name: c.reserveName("person", name), AuthMount: authMount, Password: generateText(), cluster: c}
 	err = put(ctx, c.root, "auth/"+authMount+"/users/"+p.Name, map[string]any{
 		"password": p.Password, "token_policies": policies,
 	})
@@ -48,7 +47,7 @@ func (c *Cluster) PersonAt(ctx context.Context, authMount, name string, policies
 	if err != nil {
 		return nil, err
 	}
-	if p.EntityID, err = text(entity, "id", "entity "+p.Name); err != nil {
+	if p.EntityID, err = needString(entity, "id", "entity "+p.Name); err != nil {
 		return nil, err
 	}
 	err = put(ctx, c.root, "identity/entity-alias", map[string]any{
@@ -60,7 +59,7 @@ func (c *Cluster) PersonAt(ctx context.Context, authMount, name string, policies
 	return p, p.Login(ctx)
 }
 
-// Login logs in once more; Client then has the new token, and clients taken before keep theirs.
+// Login logs in again and replaces Client. Earlier clients keep their tokens.
 func (p *Person) Login(ctx context.Context) error {
 	client, err := p.cluster.Client("")
 	if err != nil {
@@ -78,20 +77,20 @@ func (p *Person) Login(ctx context.Context) error {
 	return nil
 }
 
-// At is the person's client at one node of the cluster.
+// At makes a client of the person's at one node of the cluster.
 func (p *Person) At(n *Node) (*api.Client, error) { return n.Client(p.Client.Token()) }
 
-// Write writes with the person's token. What Vault answers, a refusal too, comes back as it is.
+// Write writes with the person's token and returns Vault's answer or error unchanged.
 func (p *Person) Write(ctx context.Context, path string, data map[string]any) (*api.Secret, error) {
 	return p.Client.Logical().WriteWithContext(ctx, path, data)
 }
 
-// Read reads with the person's token. What Vault answers, a refusal too, comes back as it is.
+// Read reads with the person's token and returns Vault's answer or error unchanged.
 func (p *Person) Read(ctx context.Context, path string) (*api.Secret, error) {
 	return p.Client.Logical().ReadWithContext(ctx, path)
 }
 
-// List lists with the person's token. What Vault answers, a refusal too, comes back as it is.
+// List lists with the person's token and returns Vault's answer or error unchanged.
 func (p *Person) List(ctx context.Context, path string) (*api.Secret, error) {
 	return p.Client.Logical().ListWithContext(ctx, path)
 }
@@ -101,7 +100,7 @@ func (p *Person) SetDisabled(ctx context.Context, disabled bool) error {
 	return put(ctx, p.cluster.root, "identity/entity/id/"+p.EntityID, map[string]any{"disabled": disabled})
 }
 
-// Delete deletes the person's entity, as it does when somebody has left.
+// Delete deletes the person's entity.
 func (p *Person) Delete(ctx context.Context) error {
 	if _, err := p.cluster.root.Logical().DeleteWithContext(ctx, "identity/entity/id/"+p.EntityID); err != nil {
 		return fmt.Errorf("deleting the entity of %s: %w", p.Name, err)
@@ -109,8 +108,8 @@ func (p *Person) Delete(ctx context.Context) error {
 	return nil
 }
 
-// MergeEntities makes one entity of two; the first one's id is no more. People of the same auth mount cannot
-// be merged, see PersonAt.
+// MergeEntities merges the first person's entity into the second one's and deletes it. Both must be at different auth
+// mounts, see PersonAt.
 func (c *Cluster) MergeEntities(ctx context.Context, from, into *Person) error {
 	if from.AuthMount == into.AuthMount {
 		return errors.New("two people of one auth mount cannot be merged: make one of them with PersonAt")
@@ -124,7 +123,7 @@ func (c *Cluster) MergeEntities(ctx context.Context, from, into *Person) error {
 type Group struct {
 	// Name of the group.
 	Name string
-	// ID is what approver groups and role requesters refer to.
+	// ID of the group, to which approver groups and roles refer.
 	ID string
 
 	cluster *Cluster
@@ -132,14 +131,14 @@ type Group struct {
 
 // Group makes a group of people. A second group of the same name is called name-2.
 func (c *Cluster) Group(ctx context.Context, name string, people ...*Person) (*Group, error) {
-	g := &Group{Name: c.unused("group", name), cluster: c}
+	g := &Group{Name: c.reserveName("group", name), cluster: c}
 	made, err := write(ctx, c.root, "identity/group", map[string]any{
 		"name": g.Name, "type": "internal", "member_entity_ids": entityIDs(people),
 	})
 	if err != nil {
 		return nil, err
 	}
-	g.ID, err = text(made, "id", "group "+g.Name)
+	g.ID, err = needString(made, "id", "group "+g.Name)
 	return g, err
 }
 
@@ -148,7 +147,7 @@ func (g *Group) SetMembers(ctx context.Context, people ...*Person) error {
 	return put(ctx, g.cluster.root, "identity/group/id/"+g.ID, map[string]any{"member_entity_ids": entityIDs(people)})
 }
 
-// SetSubgroups replaces the groups whose members are members of this one.
+// SetSubgroups replaces the group's subgroups, whose members are members of the group.
 func (g *Group) SetSubgroups(ctx context.Context, groups ...*Group) error {
 	ids := make([]string, 0, len(groups))
 	for _, sub := range groups {

@@ -17,16 +17,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// postgresAdmin is the superuser that the throwaway cluster is made with.
+// postgresAdmin is the name of the superuser.
 const postgresAdmin = "jit_admin"
 
 // A Postgres is a throwaway PostgreSQL server on a loopback port.
 type Postgres struct {
-	// Address is its host and port.
+	// Address is the host and port.
 	Address string
-	// AdminPassword is that of its superuser, AdminUser.
+	// AdminUser is the superuser.
 	AdminUser, AdminPassword string
-	// Database that connections go to.
+	// Database is what connections go to.
 	Database string
 
 	box     *sandbox
@@ -36,8 +36,8 @@ type Postgres struct {
 	process *process
 }
 
-// StartPostgres gives a running PostgreSQL. Where there is none it is installed first, if that is possible.
-// The context bounds the start only.
+// StartPostgres starts a PostgreSQL. If the machine has none it tries to install one first. The context bounds the
+// start only.
 func StartPostgres(ctx context.Context) (_ *Postgres, err error) {
 	bin, err := obtain(ctx, "postgres")
 	if err != nil {
@@ -47,13 +47,13 @@ func StartPostgres(ctx context.Context) (_ *Postgres, err error) {
 	if err != nil {
 		return nil, err
 	}
-	pg := &Postgres{AdminUser: postgresAdmin, AdminPassword: randomText(), Database: "postgres", box: box, bin: bin}
+	pg := &Postgres{AdminUser: postgresAdmin, AdminPassword: generateText(), Database: "postgres", box: box, bin: bin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, pg.Close())
 		}
 	}()
-	if pg.user, err = unprivileged(); err != nil {
+	if pg.user, err = findUnprivilegedUser(); err != nil {
 		return nil, err
 	}
 	if err := pg.initialise(ctx); err != nil {
@@ -63,7 +63,7 @@ func StartPostgres(ctx context.Context) (_ *Postgres, err error) {
 		if pg.port, err = freePort(); err != nil {
 			return nil, err
 		}
-		pg.Address = loopback(pg.port)
+		pg.Address = loopbackAddress(pg.port)
 		if err = pg.Start(ctx); err == nil || !strings.Contains(err.Error(), "in use") {
 			break
 		}
@@ -71,8 +71,8 @@ func StartPostgres(ctx context.Context) (_ *Postgres, err error) {
 	return pg, err
 }
 
-// unprivileged is somebody else where we are root, whom PostgreSQL refuses to run as.
-func unprivileged() (*syscall.Credential, error) {
+// findUnprivilegedUser returns another user if we are root, because PostgreSQL refuses to run as root; else nil.
+func findUnprivilegedUser() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
@@ -106,7 +106,7 @@ func (pg *Postgres) initialise(ctx context.Context) error {
 			}
 		}
 	}
-	// It writes below our folder only and ends by itself, so the guard need not know of it.
+	// initdb writes only into our folder and ends by itself, so the guard need not watch it.
 	cmd := exec.CommandContext(ctx, filepath.Join(pg.bin, "initdb"),
 		"--pgdata", pg.data(), "--username", pg.AdminUser, "--pwfile", password,
 		"--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync")
@@ -121,7 +121,7 @@ func (pg *Postgres) initialise(ctx context.Context) error {
 
 func (pg *Postgres) data() string { return filepath.Join(pg.box.dir, "data") }
 
-// env has none of the developer's own PG* variables.
+// env returns an environment without the developer's PG* variables.
 func (pg *Postgres) env() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + pg.box.dir, "TMPDIR=" + pg.box.dir, "LC_ALL=C"}
 }
@@ -154,23 +154,23 @@ func (pg *Postgres) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the server, and every session with it.
+// Stop ends the server and all its sessions.
 func (pg *Postgres) Stop() {
 	if pg.process != nil {
 		pg.process.stop(syscall.SIGINT, 10*time.Second) // its fast shutdown
 	}
 }
 
-// Close ends the server and removes what it stored.
+// Close ends the server and removes its data.
 func (pg *Postgres) Close() error {
 	pg.Stop()
 	return pg.box.close()
 }
 
-// Port that it listens on, at 127.0.0.1.
+// Port is the port of the server at 127.0.0.1.
 func (pg *Postgres) Port() string { return strconv.Itoa(pg.port) }
 
-// Program is the path of a client program that came with the server, such as psql; empty if it did not.
+// Program returns the path of a client program that came with the server, such as psql, or an empty string.
 func (pg *Postgres) Program(name string) string {
 	path, err := exec.LookPath(filepath.Join(pg.bin, name))
 	if err != nil {
@@ -179,7 +179,7 @@ func (pg *Postgres) Program(name string) string {
 	return path
 }
 
-// URL is a connection string for somebody.
+// URL returns the connection string of a user.
 func (pg *Postgres) URL(name, password string) string {
 	u := url.URL{
 		Scheme: "postgresql", Host: pg.Address, Path: pg.Database, RawQuery: "sslmode=disable",
@@ -188,24 +188,23 @@ func (pg *Postgres) URL(name, password string) string {
 	return u.String()
 }
 
-// CanLogin logs in for real. No error means that it was possible.
+// CanLogin logs in. It returns nil if that succeeds.
 func (pg *Postgres) CanLogin(ctx context.Context, name, password string) error {
 	_, err := pg.CurrentUser(ctx, name, password)
 	return err
 }
 
-// CurrentUser logs in and asks the server who that is.
+// CurrentUser logs in and returns the user that the server reports.
 func (pg *Postgres) CurrentUser(ctx context.Context, name, password string) (who string, err error) {
-	err = pg.as(ctx, name, password, func(conn *pgx.Conn) error {
+	err = pg.connectAs(ctx, name, password, func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, "SELECT current_user").Scan(&who)
 	})
 	return who, err
 }
 
-// Users are the roles that exist beyond the server's own and its superuser: those that Vault made, with the
-// names that Vault gave them.
+// Users lists the roles that Vault made: all but the server's own and its superuser.
 func (pg *Postgres) Users(ctx context.Context) (names []string, err error) {
-	err = pg.as(ctx, pg.AdminUser, pg.AdminPassword, func(conn *pgx.Conn) error {
+	err = pg.connectAs(ctx, pg.AdminUser, pg.AdminPassword, func(conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, `SELECT rolname FROM pg_roles
 			WHERE rolname <> $1 AND rolname NOT LIKE 'pg\_%' ORDER BY 1`, pg.AdminUser)
 		if err != nil {
@@ -219,14 +218,14 @@ func (pg *Postgres) Users(ctx context.Context) (names []string, err error) {
 
 // Exec runs SQL as the superuser.
 func (pg *Postgres) Exec(ctx context.Context, sql string) error {
-	return pg.as(ctx, pg.AdminUser, pg.AdminPassword, func(conn *pgx.Conn) error {
+	return pg.connectAs(ctx, pg.AdminUser, pg.AdminPassword, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, sql)
 		return err
 	})
 }
 
-func (pg *Postgres) as(ctx context.Context, name, password string, do func(*pgx.Conn) error) (err error) {
-	// Parsed without the developer's PG* variables having a say: the URL names all that matters here.
+func (pg *Postgres) connectAs(ctx context.Context, name, password string, do func(*pgx.Conn) error) (err error) {
+	// The URL names every setting for which the developer's PG* variables could stand in.
 	conn, err := pgx.Connect(ctx, pg.URL(name, password))
 	if err != nil {
 		return fmt.Errorf("connecting to PostgreSQL: %w", err)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A shared resource is made when the first test asks for it and closed after the last.
+// A shared resource is started by the first test that needs it and closed after the last test.
 type shared[T interface{ Close() error }] struct {
 	mu   sync.Mutex
 	made T
@@ -47,8 +47,8 @@ var (
 	sharedPostgres shared[*Postgres]
 )
 
-// Main runs the tests of a package whose tests call Shared or SharedPostgres, and is called by its TestMain. What the
-// package shares beside that is closed by the given functions.
+// Main runs the tests of a package. A TestMain calls it if tests of the package call Shared or SharedPostgres. The closers
+// close what else the package shares.
 func Main(m *testing.M, o Options, closers ...func() error) {
 	sharedOptions = o
 	code := m.Run()
@@ -63,19 +63,19 @@ func Main(m *testing.M, o Options, closers ...func() error) {
 	os.Exit(code)
 }
 
-// Shared is a server for all tests of a package, see Main. It is started by the first test that asks.
+// Shared returns the server that the tests of a package share, see Main. The first call starts it.
 func Shared(tb testing.TB) *Cluster {
 	tb.Helper()
 	return sharedCluster.get(tb, func(ctx context.Context) (*Cluster, error) { return Start(ctx, sharedOptions) })
 }
 
-// SharedPostgres is a PostgreSQL for all tests of a package, see Main. It is not for tests that stop it.
+// SharedPostgres returns the PostgreSQL that the tests of a package share, see Main. A test must not stop it.
 func SharedPostgres(tb testing.TB) *Postgres {
 	tb.Helper()
 	return sharedPostgres.get(tb, StartPostgres)
 }
 
-// New is a cluster for one test.
+// New starts a cluster for one test.
 func New(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
 	c, err := Start(tb.Context(), o)
@@ -86,7 +86,7 @@ func New(tb testing.TB, o Options) *Cluster {
 	return c
 }
 
-// NewPostgres is a PostgreSQL for one test.
+// NewPostgres starts a PostgreSQL for one test.
 func NewPostgres(tb testing.TB) *Postgres {
 	tb.Helper()
 	pg, err := StartPostgres(tb.Context())
@@ -97,11 +97,11 @@ func NewPostgres(tb testing.TB) *Postgres {
 	return pg
 }
 
-// eventualLimit is for what surely comes: the engine's periodic work runs once a minute, Vault tries a failed revocation
-// again after up to a minute, and the machine may be busy.
+// eventualLimit is long, because the engine's periodic work runs once a minute, Vault waits up to a minute before it
+// repeats a failed revocation, and the machine may be busy.
 const eventualLimit = 4 * time.Minute
 
-// Eventually waits until done says yes, and fails the test if it never does.
+// Eventually calls done until it returns nil, and fails the test after four minutes.
 func Eventually(tb testing.TB, what string, done func(context.Context) error) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), eventualLimit)

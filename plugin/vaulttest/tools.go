@@ -17,11 +17,11 @@ import (
 	"syscall"
 )
 
-// PluginName is the engine's name in Vault's plugin catalogue and that of its binary.
+// PluginName is the name of the engine's binary, and its name in Vault's plugin catalogue.
 const PluginName = "vault-plugin-secrets-jit"
 
-// moduleRoot is the folder of go.mod, found from where this file was compiled: tests, the demo and the bench
-// all run out of the source tree.
+// moduleRoot is the folder of go.mod. It is derived from the path at which this file was compiled, because tests, the demo
+// and the benchmark all run in the source tree.
 var moduleRoot = sync.OnceValues(func() (string, error) {
 	_, file, _, ok := runtime.Caller(0)
 	if !ok || !filepath.IsAbs(file) {
@@ -34,13 +34,13 @@ var moduleRoot = sync.OnceValues(func() (string, error) {
 	return root, nil
 })
 
-// obtain asks scripts/obtain where a tool is; the script gets it first if it must, and says so on stderr.
+// obtain returns the path of a tool. scripts/obtain installs the tool if the machine lacks it, and reports that on stderr.
 func obtain(ctx context.Context, tool string) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
 	}
-	// The script reads these. Naming them here tells go test that what it remembers of a run depends on them.
+	// The script reads these variables. Reading them here too makes go test repeat a cached run when they change.
 	_, _ = os.LookupEnv("VAULT_BINARY")
 	_, _ = os.LookupEnv("PATH")
 	cmd := exec.CommandContext(ctx, filepath.Join(root, "scripts", "obtain"), tool)
@@ -53,9 +53,9 @@ func obtain(ctx context.Context, tool string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// installPlugin puts the plugin into a cluster's own folder, since another process may build a new one while
-// servers still start this one, and gives its SHA-256. A built binary stays in the cache directory, one per
-// source tree, where the next build finds it and links anew only after a change.
+// installPlugin copies the plugin into the cluster's own folder and returns its SHA-256. The cluster needs a copy, because
+// another process may build a new plugin meanwhile. The built binary stays in the cache directory, one for each source
+// tree, so that the next build links it only after a change.
 func installPlugin(ctx context.Context, o Options, dir string) (sum string, err error) {
 	binary := o.PluginBinary
 	if binary == "" {
@@ -96,7 +96,7 @@ func installPlugin(ctx context.Context, o Options, dir string) (sum string, err 
 	return copyPlugin(binary, dir)
 }
 
-// lock keeps other processes from the same work, for `go test` runs packages side by side.
+// lock keeps other processes from building at the same time, because `go test` runs several packages at once.
 func lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Clean(path), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -42,7 +42,7 @@ func TestQuorumExamplesAreRight(t *testing.T) {
 		for name := range strings.SplitSeq(row[2], ", ") {
 			decisions = append(decisions, approval.Decision{Approver: roster[name].Person, Verdict: approval.Approve})
 		}
-		verdict := approval.Evaluate(policy, approval.Person{EntityID: "alice"}, decisions, roster)
+		verdict := approval.Count(policy, approval.Person{EntityID: "alice"}, decisions, roster)
 		if (row[3] == "yes") != verdict.Quorum {
 			t.Errorf("%s: %s: the core says %t", p.path, line, verdict.Quorum)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/plugin"
 
 	"github.com/vault-jit/vault-jit/plugin/engine"
-	"github.com/vault-jit/vault-jit/plugin/issuer"
+	"github.com/vault-jit/vault-jit/plugin/session"
 )
 
 func main() {
@@ -27,6 +27,6 @@ func run(args []string) error {
 		return fmt.Errorf("parsing the flags that the server passes: %w", err)
 	}
 	provider := api.VaultPluginTLSProvider(meta.GetTLSConfig())
-	issuer.ForgetEnvironment()
+	session.ForgetEnvironment()
 	return plugin.ServeMultiplex(&plugin.ServeOpts{BackendFactoryFunc: engine.Factory, TLSProviderFunc: provider})
 }

@@ -6,9 +6,7 @@ package enginetest
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"time"
 
@@ -16,11 +14,11 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/engine"
+	"github.com/vault-jit/vault-jit/plugin/engine/enginetest/watch"
 )
 
-// Step sees one call of the engine's, named such as "storage put open/…" or "http PUT /v1/…". It makes the call by
-// calling do, or not, and what it returns is what the engine gets to know.
-type Step func(name string, do func() error) error
+// Step sees one call of the engine's; see [watch.Step].
+type Step = watch.Step
 
 // Stage is one engine over one storage.
 type Stage struct {
@@ -39,11 +37,11 @@ func New(ctx context.Context, vaultAddress string, step Step, people ...string) 
 	if err != nil {
 		return nil, fmt.Errorf("the address of Vault: %w", err)
 	}
-	s := &Stage{storage: seenStorage{Storage: &logical.InmemStorage{}, step: step}, people: map[string]bool{}}
+	s := &Stage{storage: watch.Storage(&logical.InmemStorage{}, step), people: map[string]bool{}}
 	for _, id := range people {
 		s.people[id] = true
 	}
-	s.proxy = httptest.NewServer(seenHTTP(vault, step))
+	s.proxy = httptest.NewServer(watch.HTTP(vault, step))
 	s.Address = s.proxy.URL
 	return s, s.Restart(ctx)
 }
@@ -88,50 +86,6 @@ func (s *Stage) handle(ctx context.Context, req *logical.Request) (*logical.Resp
 		err = response.Error()
 	}
 	return response, err
-}
-
-// seenStorage is Vault's storage for the engine.
-type seenStorage struct {
-	logical.Storage
-	step Step
-}
-
-// List is one step.
-func (s seenStorage) List(ctx context.Context, prefix string) (keys []string, err error) {
-	err = s.step("storage list "+prefix, func() (err error) { keys, err = s.Storage.List(ctx, prefix); return err })
-	return keys, err
-}
-
-// Get is one step.
-func (s seenStorage) Get(ctx context.Context, key string) (entry *logical.StorageEntry, err error) {
-	err = s.step("storage get "+key, func() (err error) { entry, err = s.Storage.Get(ctx, key); return err })
-	return entry, err
-}
-
-// Put is one step.
-func (s seenStorage) Put(ctx context.Context, entry *logical.StorageEntry) error {
-	return s.step("storage put "+entry.Key, func() error { return s.Storage.Put(ctx, entry) })
-}
-
-// Delete is one step.
-func (s seenStorage) Delete(ctx context.Context, key string) error {
-	return s.step("storage delete "+key, func() error { return s.Storage.Delete(ctx, key) })
-}
-
-// seenHTTP passes calls on to Vault. One that the step fails ends in a broken connection, answered or not.
-func seenHTTP(vault *url.URL, step Step) http.Handler {
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(vault) }}
-	return http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
-		answer := httptest.NewRecorder()
-		if step("http "+in.Method+" "+in.URL.Path, func() error { forward.ServeHTTP(answer, in); return nil }) != nil {
-			panic(http.ErrAbortHandler)
-		}
-		for name, values := range answer.Header() {
-			out.Header()[name] = values
-		}
-		out.WriteHeader(answer.Code)
-		_, _ = out.Write(answer.Body.Bytes()) // a caller that has gone is no concern of the proxy's
-	})
 }
 
 // bystanders answers for Vault's identity store.

@@ -1,0 +1,63 @@
+package approval
+
+import (
+	"time"
+
+	"github.com/vault-jit/vault-jit/plugin/grant"
+)
+
+// A Task is something that the engine has to do about a request.
+//
+//sumtype:decl
+type Task interface{ task() }
+
+type (
+	// EndHandle is to end one thing, and then to say [Gone].
+	EndHandle struct{ Handle grant.Handle }
+	// File is to move the request to the ended ones: nothing else will ever be done about it.
+	File struct{}
+)
+
+func (EndHandle) task() {}
+func (File) task()      {}
+
+// Next says what has to be done about a request now. Whoever runs a claim leaves the token of that claim alone. A handle
+// whose end failed is there again when its next try is due; a grant token comes before what was made with it.
+func Next(r Request, now time.Time) []Task {
+	if r.Finished(now) {
+		return []Task{File{}}
+	}
+	if r.Claim == nil && r.Ending(now) == nil {
+		return nil
+	}
+	var tasks []Task
+	for _, held := range r.Held {
+		if held.Gone.IsZero() && !now.Before(r.Attempts[held.Handle.Key()].Next) {
+			tasks = append(tasks, EndHandle{held.Handle})
+		}
+	}
+	return tasks
+}
+
+// due is when [Next] has something to say: the zero time means at once.
+func (r Request) due() time.Time {
+	due := r.nextTry()
+	if deadline := r.Deadline(); r.phase().Open() && r.Claim == nil && due.Before(deadline) {
+		return deadline
+	}
+	return due
+}
+
+// nextTry is when the first handle that is not gone may be ended: the zero time means at once.
+func (r Request) nextTry() time.Time {
+	var due time.Time
+	for _, held := range r.Held {
+		if next := r.Attempts[held.Handle.Key()].Next; held.Gone.IsZero() && (due.IsZero() || next.Before(due)) {
+			due = next
+			if due.IsZero() {
+				break
+			}
+		}
+	}
+	return due
+}

@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/ledger"
+	"github.com/vault-jit/vault-jit/plugin/people"
+	"github.com/vault-jit/vault-jit/plugin/refusal"
+)
+
+// call is one call of the engine, and what was asked of Vault's identity store for it.
+type call struct {
+	*backend
+	req    *logical.Request
+	fields *framework.FieldData
+	people *people.Lookup
+}
+
+// handler answers a call. What the user did wrong is a refusal; every other error is a fault of the system.
+type handler func(ctx context.Context, c *call) (*logical.Response, error)
+
+// handle is the one adapter between the framework and the handlers.
+func (b *backend) handle(h handler) framework.OperationFunc {
+	return func(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+		return respond(h(ctx, &call{backend: b, req: req, fields: d, people: b.source.Lookup(req.Storage)}))
+	}
+}
+
+// respond turns a refusal into status 400. It is the one place that does.
+func respond(response *logical.Response, err error) (*logical.Response, error) {
+	if refusal.Of(err) != nil {
+		return logical.ErrorResponse(err.Error()), nil //nolint:nilerr // it is the answer
+	}
+	return response, err
+}
+
+// writing is an operation that changes something: it runs on the active node of the primary cluster only, so that no
+// side effect happens twice.
+func (b *backend) writing(h handler, summary string) *framework.PathOperation {
+	return &framework.PathOperation{
+		Callback: b.handle(func(ctx context.Context, c *call) (*logical.Response, error) {
+			if !b.WriteSafeReplicationState() {
+				return nil, logical.ErrReadOnly
+			}
+			return h(ctx, c)
+		}),
+		Summary:                     summary,
+		ForwardPerformanceStandby:   true,
+		ForwardPerformanceSecondary: true,
+	}
+}
+
+// reading is an operation that any node answers.
+func (b *backend) reading(h handler, summary string) *framework.PathOperation {
+	return &framework.PathOperation{Callback: b.handle(h), Summary: summary}
+}
+
+// readingOnActive is a read of what only the active node knows.
+func (b *backend) readingOnActive(h handler, summary string) *framework.PathOperation {
+	return &framework.PathOperation{Callback: b.handle(h), Summary: summary, ForwardPerformanceStandby: true}
+}
+
+// caller is who made the call; it refuses somebody who can do nothing.
+func (c *call) caller(ctx context.Context) (people.Caller, error) {
+	config, err := c.store.Config.Get(ctx, c.req.Storage)
+	if err != nil {
+		return people.Caller{}, err
+	}
+	if config == nil {
+		config = &Config{}
+	}
+	return c.people.Caller(c.req.EntityID, config.AuditorGroupIDs)
+}
+
+// change does to the request that the caller names what build says, and shows it.
+func (c *call) change(ctx context.Context, build ledger.Build) (*logical.Response, error) {
+	who, err := c.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.ledger.Change(ctx, c.req.Storage, field[string](c.fields, "id"), who, build)
+	if err != nil {
+		return nil, err
+	}
+	return c.show(ctx, r, false)
+}
+
+// show answers with a request as it stands now: who counts today, and whether it can be claimed. With the census, also
+// who could still approve.
+func (c *call) show(ctx context.Context, r approval.Request, withCensus bool) (*logical.Response, error) {
+	now := c.now()
+	var world approval.World
+	if r.State(now).Undecided() {
+		var err error
+		if world, err = c.people.World(ctx, r); err != nil {
+			return nil, err
+		}
+		if withCensus {
+			if world.Census, err = c.people.Census(ctx, r.Ask.Policy.Groups()); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return &logical.Response{Data: viewRequest(r, approval.Judge(r, world, now), now, withCensus)}, nil
+}
+
+// field is a field's value, or its type's zero value if it was not given. The schema has the type, so another one is a
+// mistake of this package's.
+func field[T any](d *framework.FieldData, name string) T {
+	value, ok := d.Get(name).(T)
+	if !ok {
+		panic(fmt.Sprintf("engine: field %q holds a %T, not a %T", name, d.Get(name), value))
+	}
+	return value
+}
+
+// fill sets the target if the field was given.
+func fill[T any](d *framework.FieldData, name string, target *T) {
+	if _, given := d.GetOk(name); given {
+		*target = field[T](d, name)
+	}
+}
+
+// fillDuration sets a duration, which fields hold in seconds, if the field was given.
+func fillDuration(d *framework.FieldData, name string, target *time.Duration) {
+	if _, given := d.GetOk(name); given {
+		*target = time.Duration(field[int](d, name)) * time.Second
+	}
+}

@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/issuer"
+	"github.com/vault-jit/vault-jit/plugin/people"
+	"github.com/vault-jit/vault-jit/plugin/refusal"
+	"github.com/vault-jit/vault-jit/plugin/session"
+)
+
+// Config is the engine's configuration.
+type Config struct {
+	session.Connection
+	// AuditorGroupIDs are identity groups whose members see every request and may end every grant.
+	AuditorGroupIDs []string `json:"auditor_group_ids"`
+	// Retention is how long an ended request is kept.
+	Retention time.Duration `json:"retention"`
+	// MaxPendingPerRequester bounds how many requests of one person may wait at a time.
+	MaxPendingPerRequester int `json:"max_pending_per_requester"`
+	// RetiredSecretIDs were replaced by rotations and are not known to be destroyed.
+	RetiredSecretIDs []string `json:"retired_secret_ids,omitempty"`
+}
+
+const (
+	defaultRetention  = 30 * 24 * time.Hour
+	defaultMaxPending = 100
+	defaultAuthMount  = "approle"
+)
+
+var errNotConfigured = refusal.New("", "the engine is not configured: write address, role_id, secret_id and token_role to config", "")
+
+// mergeConfig applies the given fields to the current configuration, if there is one.
+func mergeConfig(current *Config, d *framework.FieldData) (Config, error) {
+	next := Config{
+		Connection: session.Connection{AuthMount: defaultAuthMount},
+		Retention:  defaultRetention, MaxPendingPerRequester: defaultMaxPending, AuditorGroupIDs: []string{},
+	}
+	if current != nil {
+		next = *current
+	}
+	for name, target := range map[string]*string{
+		"address": &next.Address, "namespace": &next.Namespace, "ca_cert": &next.CACert, "tls_server_name": &next.TLSServerName,
+		"client_cert": &next.ClientCert, "client_key": &next.ClientKey, "auth_mount": &next.AuthMount, "role_id": &next.RoleID,
+		"secret_id": &next.SecretID, "token": &next.Token, "token_role": &next.TokenRole,
+	} {
+		fill(d, name, target)
+	}
+	fill(d, "auditor_group_ids", &next.AuditorGroupIDs)
+	fill(d, "max_pending_per_requester", &next.MaxPendingPerRequester)
+	fillDuration(d, "retention", &next.Retention)
+	if next.MaxPendingPerRequester < 1 {
+		return next, refusal.Newf("", "max_pending_per_requester is %d; it must be at least 1", next.MaxPendingPerRequester)
+	}
+	_, secretGiven := d.GetOk("secret_id")
+	_, tokenGiven := d.GetOk("token")
+	switch {
+	case tokenGiven && next.Token != "" && !secretGiven:
+		next.RoleID, next.SecretID = "", "" // a change from AppRole to token
+	case secretGiven && next.SecretID != "" && !tokenGiven:
+		next.Token = "" // a change from token to AppRole
+	}
+	// A secret that is in use and was not given just now is the stored one. An empty one given beside it proves nothing.
+	keepsSecret := (next.SecretID != "" && !secretGiven) || (next.Token != "" && !tokenGiven)
+	if current != nil && keepsSecret && connectsElsewhere(*current, next) {
+		return next, refusal.New("", "where or how the engine connects would change: give secret_id (or token) again", "")
+	}
+	return next, nil
+}
+
+// connectsElsewhere reports whether the engine's secret would be sent to another place or in another way.
+func connectsElsewhere(a, b Config) bool {
+	for _, c := range []*session.Connection{&a.Connection, &b.Connection} {
+		c.SecretID, c.Token, c.ClientKey, c.TokenRole = "", "", "", ""
+	}
+	return a.Connection != b.Connection
+}
+
+// connect returns the issuer that a configuration describes, which has not logged in yet.
+func (b *backend) connect(config Config) (*issuer.Issuer, error) {
+	vault, err := session.New(config.Connection)
+	if err != nil {
+		return nil, err
+	}
+	return issuer.New(vault, b.now), nil
+}
+
+// replaceIssuer goes on with another issuer. The login of the one before ends when no claim uses it any more.
+func (b *backend) replaceIssuer(next *issuer.Issuer) {
+	b.issuerMu.Lock() // so that none made from what was stored before takes its place
+	defer b.issuerMu.Unlock()
+	if previous := b.issuer.Swap(next); previous != nil && previous != next {
+		previous.Session().Retire()
+	}
+}
+
+// issuerFor returns the issuer that the stored configuration describes.
+func (b *backend) issuerFor(ctx context.Context, s logical.Storage) (*issuer.Issuer, error) {
+	if current := b.issuer.Load(); current != nil {
+		return current, nil
+	}
+	b.issuerMu.Lock()
+	defer b.issuerMu.Unlock()
+	if current := b.issuer.Load(); current != nil {
+		return current, nil
+	}
+	config, err := b.store.Config.Get(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if config == nil {
+		return nil, errNotConfigured
+	}
+	made, err := b.connect(*config)
+	if err != nil {
+		return nil, fmt.Errorf("the stored configuration is not usable: %v", err) //nolint:errorlint // no mistake of the caller's
+	}
+	b.issuer.Store(made)
+	return made, nil
+}
+
+// sessionFor returns the session of that issuer.
+func (b *backend) sessionFor(ctx context.Context, s logical.Storage) (*session.Session, error) {
+	vault, err := b.issuerFor(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return vault.Session(), nil
+}
+
+// askVault is what Vault can tell, if it is asked now and answers soon. Nothing depends on it.
+func (b *backend) askVault(ctx context.Context, s logical.Storage, question func(context.Context, *issuer.Issuer) []string) []string {
+	vault, err := b.issuerFor(ctx, s)
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, people.CensusTime)
+	defer cancel()
+	return question(ctx, vault)
+}
+
+// prefixEach puts the name of a field before each text.
+func prefixEach(field string, texts []string) []string {
+	for i := range texts {
+		texts[i] = field + ": " + texts[i]
+	}
+	return texts
+}

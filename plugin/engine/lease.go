@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/grant"
+	"github.com/vault-jit/vault-jit/plugin/issuer"
+	"github.com/vault-jit/vault-jit/plugin/refusal"
+)
+
+const grantSecretType = "jit_grant"
+
+// What the lease itself carries, so that it can be ended when the request's record is gone. Vault never shows it.
+const (
+	leaseRequestID = "request_id"
+	leaseAccessor  = "accessor"
+	leaseLeaseID   = "lease_id"
+	leaseExpiresAt = "expires_at"
+)
+
+func (b *backend) grantSecret() *framework.Secret {
+	return &framework.Secret{Type: grantSecretType, Renew: b.handle(renewLease), Revoke: b.handle(endLease)}
+}
+
+// handles are what a lease carries of a grant.
+type handles struct {
+	token grant.Token
+	lease grant.Lease // without an id if upstream gave none
+}
+
+func handlesOf(r approval.Request) handles {
+	var h handles
+	for _, held := range r.Held {
+		switch handle := held.Handle.(type) {
+		case grant.Token:
+			h.token = handle
+		case grant.Lease:
+			h.lease = handle
+		case grant.Answer, grant.Member: // nothing that a lease could end
+		}
+	}
+	return h
+}
+
+func (h handles) list() grant.Handles {
+	list := grant.Handles{h.token}
+	if h.lease.ID != "" {
+		list = append(list, h.lease)
+	}
+	return list
+}
+
+// lease is the answer to a successful claim.
+func (c *call) lease(r approval.Request, made issuer.Made) *logical.Response {
+	h := handlesOf(r)
+	response := c.Secret(grantSecretType).Response(made.Data, map[string]any{
+		leaseRequestID: r.ID,
+		leaseAccessor:  h.token.Accessor,
+		leaseLeaseID:   h.lease.ID,
+		leaseExpiresAt: r.Grant.Until.Format(time.RFC3339Nano),
+	})
+	response.Secret.TTL = max(0, r.Grant.Until.Sub(made.Answered).Round(time.Second))
+	response.Secret.MaxTTL = response.Secret.TTL
+	response.Secret.Renewable = true
+	response.Warnings = made.Notes
+	return response
+}
+
+// carried is what a lease of ours carries.
+type carried struct {
+	handles
+	requestID string
+	expiresAt time.Time
+}
+
+func readLease(req *logical.Request) (carried, error) {
+	var l carried
+	if req.Secret == nil {
+		return l, errors.New("the lease carries nothing")
+	}
+	read := func(key string) string {
+		value, _ := req.Secret.InternalData[key].(string)
+		return value
+	}
+	l.requestID, l.token.Accessor, l.lease.ID = read(leaseRequestID), read(leaseAccessor), read(leaseLeaseID)
+	expiresAt, err := time.Parse(time.RFC3339Nano, read(leaseExpiresAt))
+	if err != nil || l.requestID == "" || l.token.Accessor == "" {
+		return l, errors.New("the lease does not carry what it takes to handle it")
+	}
+	l.expiresAt = expiresAt
+	return l, nil
+}
+
+// renewLease lets the lease go on to the end of the window and not beyond. Vault lets a client's increment override the
+// TTL given here; only the maximum limits it.
+func renewLease(ctx context.Context, c *call) (*logical.Response, error) {
+	l, err := readLease(c.req)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.ledger.Peek(ctx, c.req.Storage, l.requestID)
+	if err != nil {
+		return nil, err
+	}
+	now := c.now()
+	if r == nil || r.State(now) != approval.StateActive {
+		return nil, refusal.Newf("", "request %s has no active grant any more; ask again", l.requestID)
+	}
+	longest := l.expiresAt.Sub(c.req.Secret.IssueTime).Truncate(time.Second)
+	left := l.expiresAt.Sub(now).Truncate(time.Second)
+	if longest < time.Second || left < time.Second {
+		return nil, refusal.Newf("", "the window of request %s ends now", l.requestID)
+	}
+	secret := *c.req.Secret
+	secret.TTL, secret.MaxTTL = left, longest
+	return &logical.Response{Secret: &secret}, nil
+}
+
+// endLease is called by Vault when the lease ends, for whatever cause. It works when role, policy and even the request's
+// record are gone, and does nothing more once the end is confirmed.
+func endLease(ctx context.Context, c *call) (*logical.Response, error) {
+	l, err := readLease(c.req)
+	if err != nil {
+		return nil, err
+	}
+	err = c.ledger.EndLease(ctx, c.req.Storage, l.requestID, l.list())
+	if errors.Is(err, errNotConfigured) {
+		// The configuration can be deleted only when no grant is left, and then its record may be tidied away.
+		if r, readErr := c.ledger.Peek(ctx, c.req.Storage, l.requestID); r == nil && readErr == nil {
+			return nil, nil
+		}
+	}
+	return nil, err
+}

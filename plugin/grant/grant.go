@@ -1,0 +1,176 @@
+// Package grant is what a role can give: a [Spec] before a request fills it in, [Rendered] after, and the [Handle] values
+// by which what a claim made is ended.
+//
+// Each kind of grant is one type that is a Spec. Strings in a Spec are templates of substitution only: what an approver
+// reads in a Rendered is what a claim executes.
+package grant
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/vault-jit/vault-jit/plugin/refusal"
+)
+
+// Kind is the kind of thing that a role gives.
+type Kind string
+
+// KindSecret gives the data that a Vault path returns.
+const KindSecret Kind = "secret"
+
+// Operation is how the grant's path is asked. The zero value is refused.
+type Operation string
+
+const (
+	Read  Operation = "read"
+	Write Operation = "write"
+)
+
+// A Spec is what a role gives, before a request fills it in. One type a kind.
+//
+//sumtype:decl
+type Spec interface {
+	// Kind tells which kind of grant it is.
+	Kind() Kind
+	// Validate refuses a spec that could give nothing, or something other than approvers would see.
+	Validate() error
+	// Fill checks a request's parameters against the declared ones and adds the defaults.
+	Fill(given map[string]string) (map[string]string, error)
+	// Render fills the spec in for one request. The parameters in Values are those that Fill returned.
+	Render(Values) (Rendered, error)
+	// Fingerprint is the bytes that change when what is given changes.
+	Fingerprint() ([]byte, error)
+
+	spec()
+}
+
+// Secret gives the data that a Vault path returns. Path and every string in Data are templates.
+type Secret struct {
+	Path          string         `json:"path"`
+	Operation     Operation      `json:"operation"`
+	Data          map[string]any `json:"data,omitempty"`
+	Parameters    Parameters     `json:"parameters,omitempty"`
+	GrantPolicies []string       `json:"grant_policies"`
+	// AllowUnleased accepts an upstream answer without a lease: it outlives the grant and cannot be taken back.
+	AllowUnleased bool `json:"allow_unleased"`
+}
+
+func (Secret) spec() {}
+
+// Kind is [KindSecret].
+func (Secret) Kind() Kind { return KindSecret }
+
+// Fill checks a request's parameters against the declared ones and adds the defaults.
+func (s Secret) Fill(given map[string]string) (map[string]string, error) {
+	return s.Parameters.fill(given)
+}
+
+// Fingerprint is the JSON of the spec without the descriptions of parameters, which say nothing about what is given.
+func (s Secret) Fingerprint() ([]byte, error) {
+	s.Parameters = s.Parameters.withoutDescriptions()
+	text, err := json.Marshal(Stored{s})
+	if err != nil {
+		return nil, fmt.Errorf("encoding a grant specification: %w", err)
+	}
+	return text, nil
+}
+
+// Render fills the path and the data in.
+func (s Secret) Render(v Values) (Rendered, error) {
+	path, err := v.renderPath(s.Path)
+	if err != nil {
+		return Rendered{}, refusal.In("path", err)
+	}
+	data, err := walkObject("data", s.Data, func(template string) (string, error) { return v.substitute(template, checkUnambiguous) })
+	if err != nil {
+		return Rendered{}, err
+	}
+	return Rendered{
+		Kind: KindSecret, Path: path, Operation: s.Operation, Data: data,
+		GrantPolicies: slices.Clone(s.GrantPolicies), AllowUnleased: s.AllowUnleased,
+	}, nil
+}
+
+// Rendered is a grant with everything filled in: what approvers see and what a claim executes.
+type Rendered struct {
+	Kind          Kind           `json:"kind"`
+	Path          string         `json:"path"`
+	Operation     Operation      `json:"operation"`
+	Data          map[string]any `json:"data,omitempty"`
+	GrantPolicies []string       `json:"grant_policies"`
+	AllowUnleased bool           `json:"allow_unleased"`
+}
+
+// CannotBeUndone reports whether a claim may make something that does not end with its grant token.
+func (r Rendered) CannotBeUndone() bool { return r.AllowUnleased }
+
+// Stored is the stored form of a Spec: under the name of its kind.
+type Stored struct{ Spec }
+
+// MarshalJSON writes the spec under its kind.
+func (s Stored) MarshalJSON() ([]byte, error) {
+	if s.Spec == nil {
+		return []byte("null"), nil
+	}
+	return json.Marshal(map[Kind]Spec{s.Kind(): s.Spec})
+}
+
+// UnmarshalJSON refuses unknown kinds and unknown fields. Numbers in data keep their digits.
+func (s *Stored) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		s.Spec = nil
+		return nil
+	}
+	kind, body, err := onlyKey(text)
+	if err != nil {
+		return fmt.Errorf("grant specification: %w", err)
+	}
+	if Kind(kind) != KindSecret {
+		return fmt.Errorf("grant specification: kind %q is not known to this release", kind)
+	}
+	secret, err := decodeStrictly[Secret](body)
+	if err != nil {
+		return fmt.Errorf("grant specification of kind %q: %w", kind, err)
+	}
+	s.Spec = secret
+	return nil
+}
+
+// onlyKey is the one key of a JSON object, and what is under it.
+func onlyKey(text []byte) (string, json.RawMessage, error) {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(text, &object); err != nil {
+		return "", nil, err
+	}
+	if len(object) != 1 {
+		return "", nil, fmt.Errorf("it has %d kinds instead of one", len(object))
+	}
+	key := slices.Collect(maps.Keys(object))[0]
+	return key, object[key], nil
+}
+
+func decodeStrictly[T any](text []byte) (T, error) {
+	var value T
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	decoder.UseNumber()
+	err := decoder.Decode(&value)
+	return value, err
+}
+
+// Values are what the references of a template stand for in one request.
+type Values struct {
+	RequestID  string
+	TTL        time.Duration
+	Parameters map[string]string
+	// EntityID and Name are the requester's, as are Metadata, that of the entity, and Aliases: login names by the
+	// accessor of the auth mount.
+	EntityID string
+	Name     string
+	Metadata map[string]string
+	Aliases  map[string]string
+}

@@ -1,0 +1,241 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/grant"
+	"github.com/vault-jit/vault-jit/plugin/issuer"
+	"github.com/vault-jit/vault-jit/plugin/people"
+	"github.com/vault-jit/vault-jit/plugin/refusal"
+	"github.com/vault-jit/vault-jit/plugin/store"
+)
+
+// Revoke ends a grant for somebody who may. Who did it is recorded first, if that is possible; what is held is ended
+// whatever that write said. The request says what is left.
+func (l *Ledger) Revoke(ctx context.Context, s logical.Storage, id string, who people.Caller, build Build) (approval.Request, error) {
+	s = l.life.guard(s)
+	v := l.look(id)
+	defer v.leave()
+	var command approval.Command
+	err := l.change(ctx, s, v, who, func(r approval.Request, standing approval.Standing) (made approval.Command, err error) {
+		made, err = build(r, standing)
+		command = made
+		return made, err
+	})
+	if err == nil {
+		command = approval.LeaseEnded{} // why it ended is on record
+	} else if command == nil || refusal.Of(err) != nil {
+		return v.request, err
+	}
+	ctx, done, err := l.life.begin(ctx, handlerTime)
+	if err != nil {
+		return v.request, err
+	}
+	defer done()
+	err = l.end(ctx, s, v, command, v.request.Handles())
+	return v.request, err
+}
+
+// EndLease ends a grant because its lease is over in Vault. The handles that the lease itself carries are ended also when
+// the record is gone or cannot be read. It returns nil only when all is gone and that is written.
+func (l *Ledger) EndLease(ctx context.Context, s logical.Storage, id string, inHand grant.Handles) error {
+	ctx, done, err := l.life.begin(ctx, handlerTime)
+	if err != nil {
+		return err
+	}
+	defer done()
+	v := l.look(id)
+	defer v.leave()
+	err = l.end(ctx, l.life.guard(s), v, approval.LeaseEnded{}, inHand)
+	if err == nil && v.request.Holding() {
+		err = fmt.Errorf("the grant of request %s has not ended: %s", id, v.request.End.LastError)
+	}
+	return err
+}
+
+// Settle does what the core says has to be done about an open request, and leaves one that is being claimed alone.
+func (l *Ledger) Settle(ctx context.Context, s logical.Storage, id string) (approval.Request, error) {
+	v := l.look(id)
+	defer v.leave()
+	ctx, done, err := l.life.begin(ctx, handlerTime)
+	if err != nil {
+		return approval.Request{}, err
+	}
+	defer done()
+	r, err := l.requests.LoadOpen(ctx, s, id)
+	if err != nil || r == nil {
+		return approval.Request{}, err
+	}
+	v.request = *r
+	if !l.flights.has(id, l.now()) {
+		err = l.end(ctx, l.life.guard(s), v, nil, nil)
+	}
+	return v.request, err
+}
+
+// end is the only code that ends anything. It ends what the request holds and is over, and what the caller has in hand,
+// and then records what is gone. because says why it is over, if the record may not say so yet; without it, only what is
+// due for another try is tried.
+func (l *Ledger) end(ctx context.Context, s logical.Storage, v *view, because approval.Command, inHand grant.Handles) error {
+	arrived := l.now()
+	ending := l.settling.join(v.name)
+	defer ending.leave()
+	if err := ending.acquire(ctx); err != nil {
+		return err
+	}
+	defer ending.release()
+	known, err := l.refresh(ctx, s, v)
+	if err != nil || !known {
+		// What is in hand does not stay for the record's sake.
+		return errors.Join(append(l.endAll(ctx, s, inHand).problems(), err)...)
+	}
+	if because != nil && v.request.End != nil && v.request.End.Confirmed() {
+		return nil
+	}
+	over, err := l.over(v.request, because)
+	if err != nil {
+		return err
+	}
+	ends := l.endAll(ctx, s, choose(over, because, inHand, arrived, l.now()))
+	// However long that took, what came of it is recorded.
+	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err = l.update(recording, s, v, func(r approval.Request, _ bool) (approval.Request, error) {
+		over, err := l.over(r, because)
+		if err != nil {
+			return r, err
+		}
+		return l.noteEnds(over, ends)
+	})
+	return errors.Join(append(ends.problemsOff(over), err)...)
+}
+
+// refresh loads a request that was not loaded yet, or has changed since. It is false for one that is gone or cannot be
+// understood, so that nothing of it can be recorded.
+func (l *Ledger) refresh(ctx context.Context, s logical.Storage, v *view) (known bool, err error) {
+	if !v.isStale() {
+		return true, nil
+	}
+	v.changes = v.changesSoFar()
+	r, err := l.requests.Load(ctx, s, v.name)
+	if errors.Is(err, store.ErrUnreadable) {
+		l.logger.Error("a request of which something ends cannot be read", "id", v.name, "problem", err)
+		return false, nil
+	}
+	if err != nil || r == nil {
+		return false, err
+	}
+	v.request = *r
+	return true, nil
+}
+
+// over is the request with its end begun, for the given reason or because its window has passed.
+func (l *Ledger) over(r approval.Request, because approval.Command) (approval.Request, error) {
+	if because == nil {
+		if r.Ending(l.now()) == nil {
+			return r, nil
+		}
+		because = approval.LeaseEnded{}
+	}
+	return l.do(r, because)
+}
+
+// choose is what there is to end now: what the core says, and what is in hand and not on record. A claim that gave up ends
+// only what it has in hand. Somebody who wants an end does not wait until the next try is due, but shares a try that was
+// made since they came.
+func choose(r approval.Request, because approval.Command, inHand grant.Handles, arrived, now time.Time) grant.Handles {
+	if _, gaveUp := because.(approval.AbortClaim); gaveUp {
+		return inHand
+	}
+	if because != nil {
+		r.Attempts = maps.Clone(r.Attempts)
+		maps.DeleteFunc(r.Attempts, func(_ string, attempt approval.Attempt) bool { return !attempt.At.After(arrived) })
+	}
+	var handles grant.Handles
+	for _, task := range approval.Next(r, now) {
+		if task, ok := task.(approval.EndHandle); ok && !r.Attempts[task.Handle.Key()].At.After(arrived) {
+			handles = append(handles, task.Handle)
+		}
+	}
+	for _, handle := range inHand {
+		if !r.Knows(handle) {
+			handles = append(handles, handle)
+		}
+	}
+	return handles
+}
+
+func (l *Ledger) noteEnds(r approval.Request, ends ends) (approval.Request, error) {
+	for _, e := range ends {
+		if !r.Knows(e.handle) {
+			continue // in hand, and never recorded
+		}
+		if e.problem != nil {
+			r = r.Failed(e.handle.Key(), e.problem.Error(), l.now())
+			continue
+		}
+		next, err := l.do(r, approval.Gone{Handle: e.handle.Key()})
+		if err != nil {
+			return r, err
+		}
+		r = next
+	}
+	return r, nil
+}
+
+// ends are tries to end handles.
+type ends []struct {
+	handle  grant.Handle
+	problem error
+}
+
+func (es ends) problems() []error {
+	var problems []error
+	for _, e := range es {
+		problems = append(problems, e.problem)
+	}
+	return problems
+}
+
+// problemsOff are those of handles that are not on record, where nothing else tells of them.
+func (es ends) problemsOff(r approval.Request) []error {
+	var problems []error
+	for _, e := range es {
+		if !r.Knows(e.handle) {
+			problems = append(problems, e.problem)
+		}
+	}
+	return problems
+}
+
+// endAll tries to end every handle, whatever the ones before it said, each with its own limit.
+func (l *Ledger) endAll(ctx context.Context, s logical.Storage, handles grant.Handles) ends {
+	if len(handles) == 0 {
+		return nil
+	}
+	all := make(ends, len(handles))
+	vault, err := l.issuer(ctx, s)
+	if err == nil {
+		defer vault.Session().Use()()
+	}
+	for i, handle := range handles {
+		all[i].handle = handle
+		if all[i].problem = err; err == nil {
+			all[i].problem = endOne(ctx, vault, handle)
+		}
+	}
+	return all
+}
+
+func endOne(ctx context.Context, vault *issuer.Issuer, handle grant.Handle) error {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	return vault.End(ctx, handle)
+}

@@ -1,0 +1,176 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"golang.org/x/sync/singleflight"
+)
+
+// Session talks to one Vault as one identity. It is safe for concurrent use.
+type Session struct {
+	connection Connection
+	http       *http.Client
+	// anonymous speaks to Vault without a token; see As.
+	anonymous *api.Client
+	// callTimeout is CallTimeout but in tests.
+	callTimeout time.Duration
+	logins      singleflight.Group
+
+	mu sync.Mutex
+	// current is nil before the first login, and after the last use of a retired session. What it points to never changes.
+	current *login
+	users   int
+	retired bool
+}
+
+// New returns a session that has not logged in yet, or refuses the connection's fields.
+func New(c Connection) (*Session, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	config, err := c.makeTLS()
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{connection: c, http: newHTTPClient(config), callTimeout: CallTimeout}
+	s.anonymous, err = newClient(c, s.http)
+	return s, err
+}
+
+// Connection is what the session was made from.
+func (s *Session) Connection() Connection { return s.connection }
+
+// Close lets go of idle connections.
+func (s *Session) Close() { s.http.CloseIdleConnections() }
+
+// Use keeps the session's login from ending, until release is called. Each call of the session counts as a use of its
+// own; Use is for those who make several.
+func (s *Session) Use() (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users++
+	return sync.OnceFunc(s.leave)
+}
+
+func (s *Session) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users--
+	s.endUnusedLogin()
+}
+
+// Retire says that another session has taken this one's place. As soon as nobody uses it any more, its login is revoked
+// in the background, and its connections are closed. A configured token is the operator's and stays. Whoever uses the
+// session afterwards logs in anew, and that login ends in the same way.
+func (s *Session) Retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = true
+	s.endUnusedLogin()
+}
+
+// endUnusedLogin is called with the lock held. Whoever comes later finds no login any more, not one that is being revoked.
+func (s *Session) endUnusedLogin() {
+	if !s.retired || s.users > 0 {
+		return
+	}
+	ended := s.current
+	s.current = nil
+	go func() {
+		defer s.Close()
+		if ended == nil || ended.accessor == "" || s.connection.Token != "" {
+			return
+		}
+		// If this fails, the token ends with its own time.
+		_, _ = s.clientFor(ended.token).Write(context.Background(), "auth/token/revoke-accessor", map[string]any{"accessor": ended.accessor})
+	}()
+}
+
+// As makes calls with another token than the engine's. Only the caller's context bounds them: making a credential may
+// take what is left of a handler's time.
+func (s *Session) As(token string) *Client {
+	// It shares all but the token with the other clients, because making one anew costs more than a call.
+	return &Client{vault: s.anonymous.WithRequestCallbacks(func(r *api.Request) { r.ClientToken = token })}
+}
+
+// clientFor makes calls within the limit.
+func (s *Session) clientFor(token string) *Client {
+	c := s.As(token)
+	c.limit = s.callTimeout
+	return c
+}
+
+// Read reads a path with the engine's own token. The answer is nil if there is nothing.
+func (s *Session) Read(ctx context.Context, path string) (answer *api.Secret, err error) {
+	err = s.call(ctx, func(c *Client) error {
+		answer, err = c.Read(ctx, path)
+		return err
+	})
+	return answer, err
+}
+
+// Write writes to a path with the engine's own token. The answer is nil if there is nothing.
+func (s *Session) Write(ctx context.Context, path string, data map[string]any) (answer *api.Secret, err error) {
+	err = s.call(ctx, func(c *Client) error {
+		answer, err = c.Write(ctx, path, data)
+		return err
+	})
+	return answer, err
+}
+
+// WriteJSON writes to a path with the engine's own token, and decodes the whole answer into out: vault/api's own types
+// drop some fields.
+func (s *Session) WriteJSON(ctx context.Context, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("encoding what is written to %s: %w", path, err)
+	}
+	return s.call(ctx, func(c *Client) error { return c.writeJSON(ctx, path, body, out) })
+}
+
+// Capabilities lists by path what the engine's own token may do there.
+func (s *Session) Capabilities(ctx context.Context, paths []string) (granted map[string][]string, err error) {
+	err = s.call(ctx, func(c *Client) error {
+		granted, err = c.askCapabilities(ctx, paths)
+		return err
+	})
+	return granted, err
+}
+
+// call makes a call with the engine's own token, and once more after a new login if Vault does not accept the token any
+// more. A token that was revoked or lost with a restored snapshot looks like a missing permission.
+func (s *Session) call(ctx context.Context, do func(*Client) error) error {
+	defer s.Use()()
+	current, err := s.logIn(ctx, "")
+	if err != nil {
+		return err
+	}
+	err = do(s.clientFor(current.token))
+	if !HasStatus(err, http.StatusForbidden) || !s.isRejected(ctx, current.token) {
+		return err
+	}
+	fresh, loginErr := s.logIn(ctx, current.token)
+	if loginErr != nil {
+		return loginErr // the cause of what Vault said to the call
+	}
+	if fresh.token == current.token {
+		return err
+	}
+	return do(s.clientFor(fresh.token))
+}
+
+// probedPath is one that the engine's policy always gives.
+const probedPath = "sys/leases/revoke"
+
+// isRejected reports whether Vault does not take the token at all. A call that the token's policies do not allow gets a
+// 403 as well, and without this question each of those would log in again and leave one more token behind.
+func (s *Session) isRejected(ctx context.Context, token string) bool {
+	_, err := s.clientFor(token).askCapabilities(ctx, []string{probedPath})
+	return HasStatus(err, http.StatusForbidden)
+}

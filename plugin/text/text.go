@@ -1,0 +1,98 @@
+// Package text says which texts may be shown to a person as they are, which may be names or ids, and how a pattern
+// matches a whole value. Its errors speak of "it"; whoever calls says in which field the text was.
+package text
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// MaxBytes bounds a reason and a comment.
+	MaxBytes = 4 << 10
+	// MaxPatternBytes bounds a regular expression.
+	MaxPatternBytes = 1024
+	// maxNameBytes is far below what any storage accepts as a key.
+	maxNameBytes = 256
+)
+
+// joiners are the only invisible characters that words and emoji need. All others of their kind (Unicode's Cf) can make
+// a text read other than it is: direction overrides, spaces of no width, tags.
+var joiners = &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0x200C, Hi: 0x200D, Stride: 1}}}
+
+// lineSeparators break lines in some terminals and viewers.
+var lineSeparators = &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0x2028, Hi: 0x2029, Stride: 1}}}
+
+// CheckReadable refuses characters that would show a person something else than what is there.
+func CheckReadable(s string) error {
+	if !utf8.ValidString(s) {
+		return errors.New("it is not valid UTF-8")
+	}
+	for _, char := range s {
+		if char == '\n' || char == '\t' {
+			continue
+		}
+		if unicode.IsControl(char) || unicode.Is(lineSeparators, char) || (unicode.Is(unicode.Cf, char) && !unicode.Is(joiners, char)) {
+			return fmt.Errorf("it holds the control character %U; of those only newline and tab are accepted", char)
+		}
+	}
+	return nil
+}
+
+// CheckProse refuses a reason or comment that is too long, or that could not be shown to a person as it is.
+func CheckProse(s string) error {
+	if len(s) > MaxBytes {
+		return fmt.Errorf("it has %d bytes; at most %d are accepted", len(s), MaxBytes)
+	}
+	return CheckReadable(s)
+}
+
+// HasMark reports whether any character of the text leaves a mark: spaces of any kind and width do not.
+func HasMark(s string) bool {
+	return strings.ContainsFunc(s, func(char rune) bool { return unicode.IsGraphic(char) && !unicode.IsSpace(char) })
+}
+
+var namePattern = regexp.MustCompile(`\A\w(?:[\w.-]*\w)?\z`)
+
+// CheckName refuses what cannot be the name of an object, such as what a storage would take for a relative path.
+func CheckName(s string) error {
+	if len(s) <= maxNameBytes && namePattern.MatchString(s) && !strings.Contains(s, "..") {
+		return nil
+	}
+	return fmt.Errorf("%.64q is not a name; accepted are up to %d letters, digits, _, - and single dots, with a letter, digit or _ at both ends",
+		s, maxNameBytes)
+}
+
+// idPattern is the canonical text of a UUID.
+var idPattern = regexp.MustCompile(`\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\z`)
+
+// CheckRequestID refuses what cannot be a request's id.
+func CheckRequestID(s string) error {
+	if idPattern.MatchString(s) {
+		return nil
+	}
+	if len(s) > 64 {
+		s = s[:64] + "…"
+	}
+	return fmt.Errorf("%q is not a request id; accepted is a UUID as jit/request returned it", s)
+}
+
+// CompileWhole compiles a pattern (RE2) so that it has to match the whole value, newlines included.
+func CompileWhole(pattern string) (*regexp.Regexp, error) {
+	if len(pattern) > MaxPatternBytes {
+		return nil, fmt.Errorf("the pattern has %d bytes; at most %d are accepted", len(pattern), MaxPatternBytes)
+	}
+	if _, err := regexp.Compile(pattern); err != nil {
+		return nil, fmt.Errorf("%q is not a regular expression (RE2 syntax): %w", pattern, err)
+	}
+	whole, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+	if err != nil {
+		// A pattern that compiles alone can only fail here by quoting the closing parenthesis or by its depth.
+		return nil, fmt.Errorf(`%q holds a \Q without its \E, or too many parentheses in each other`, pattern)
+	}
+	return whole, nil
+}
