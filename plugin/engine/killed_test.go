@@ -40,13 +40,13 @@ func TestNoCredentialSurvivesItsWindowWhenPluginOrServerIsKilled(t *testing.T) {
 	var ids []string
 	var interrupted atomic.Int32
 	var mu sync.Mutex
-	given := map[string][]*api.Secret{} // by request
+	credentials := map[string][]*api.Secret{} // by request
 	claim := func(id string) error {
 		credential, err := f.alice.Write(context.WithoutCancel(t.Context()), f.mount.Path+"/claim", map[string]any{"id": id})
 		if err == nil {
 			mu.Lock()
 			defer mu.Unlock()
-			given[id] = append(given[id], credential)
+			credentials[id] = append(credentials[id], credential)
 		}
 		return err
 	}
@@ -100,8 +100,8 @@ func TestNoCredentialSurvivesItsWindowWhenPluginOrServerIsKilled(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d calls were interrupted, and %d requests granted", interrupted.Load(), len(given))
-	if interrupted.Load() == 0 || len(given) == 0 {
+	t.Logf("%d calls were interrupted, and %d requests granted", interrupted.Load(), len(credentials))
+	if interrupted.Load() == 0 || len(credentials) == 0 {
 		t.Error("no kill interrupted a call, or no request was granted, so the test shows nothing")
 	}
 	vaulttest.Eventually(t, "all grant tokens to end with their window", func(ctx context.Context) error {
@@ -115,10 +115,10 @@ func TestNoCredentialSurvivesItsWindowWhenPluginOrServerIsKilled(t *testing.T) {
 		if state := f.readRequest(f.alice, id)["state"]; state != "ended" {
 			t.Errorf("request %s is %v", id, state)
 		}
-		if len(given[id]) > 1 {
-			t.Errorf("request %s was granted %d times", id, len(given[id]))
+		if len(credentials[id]) > 1 {
+			t.Errorf("request %s was granted %d times", id, len(credentials[id]))
 		}
-		for _, credential := range given[id] {
+		for _, credential := range credentials[id] {
 			if otp, is := credential.Data["key"].(string); is {
 				works, err := passwords.VerifySSHOTP(t.Context(), otp)
 				if err != nil || works {

@@ -164,6 +164,30 @@ func TestAClaimIsInFlightForAMinuteAtMost(t *testing.T) {
 	}
 }
 
+func TestAClaimThatTookTooLongLeavesTheOneInItsPlaceAlone(t *testing.T) {
+	f := newVaultFixture(t)
+	id := f.approved()
+	late := f.stopAt("/creds/otp")
+	first := f.startClaim(id)
+	<-late.reached
+	f.clock.advance(inFlightAtMost + time.Second)
+	upstream := f.stopAt("/creds/otp")
+	second := f.startClaim(id)
+	<-upstream.reached
+	late.goOn()
+	if got := <-first; got.err == nil {
+		t.Error("the claim that took too long reports success")
+	}
+	_, _, err := f.tryClaim(id, "alice")
+	wantRefusal(t, err, "a claim of this request is under way")
+	if n := f.liveTokens(); n != 1 {
+		t.Errorf("%d grant tokens live", n)
+	}
+	upstream.goOn()
+	must(t, (<-second).err)
+	f.wantState(id, approval.StateActive)
+}
+
 // While upstream makes the credential, people go on deciding.
 func TestAClaimIsRefusedIfTheRequestCannotBeClaimedAnyMore(t *testing.T) {
 	for _, c := range []struct {
