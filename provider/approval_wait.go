@@ -135,7 +135,7 @@ func (e *engine) claim(ctx context.Context, h *hold, window time.Duration) (*api
 	defer cancel()
 	early := e.outlast(firm, window)
 	before := h.claimed.Swap(true)
-	credential, err := e.write(firm, below("claim", h.id), nil)
+	credential, err := e.write(firm, joinPath("claim", h.id), nil)
 	var refused *refusalError
 	var denied *deniedError
 	switch {

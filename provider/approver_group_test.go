@@ -12,7 +12,7 @@ import (
 )
 
 func TestApproverGroupEveryArgumentReachesVault(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	step := func(arguments string, want map[string]any) resource.TestStep {
 		return resource.TestStep{
 			Config:           w.hcl("resource \"vaultjit_approver_group\" \"g\" {\n  name = \"dba\"\n" + arguments + "}\n"),
@@ -50,7 +50,7 @@ func TestApproverGroupEveryArgumentReachesVault(t *testing.T) {
 }
 
 func TestApproverGroupOfNobodyIsFoundAtPlanTime(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	for name, fault := range map[string]struct{ arguments, says string }{
 		"nobody":   {"", `both\s+empty`},
 		"empty id": {`entity_ids = [""]`, `entity_ids[\s\S]*not\s+empty`},
@@ -65,7 +65,7 @@ func TestApproverGroupOfNobodyIsFoundAtPlanTime(t *testing.T) {
 }
 
 func TestApproverGroupInUseIsNotDeletedUnderAPolicy(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
 		CheckDestroy:             resource.ComposeTestCheckFunc(w.remote("approver-groups/dba", nil), w.remote("policies/prod", nil)),

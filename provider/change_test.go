@@ -10,7 +10,7 @@ import (
 )
 
 // administers is a workspace of the mount's administrator.
-func (w *world) administers(t *testing.T, body string) (dir *workspace, write func(body string)) {
+func (w *fixture) administers(t *testing.T, body string) (dir *workspace, write func(body string)) {
 	t.Helper()
 	whole := func(body string) string {
 		return required + fmt.Sprintf("provider \"vaultjit\" { mount = %q }\n", w.mount.Path) + body
@@ -21,7 +21,7 @@ func (w *world) administers(t *testing.T, body string) (dir *workspace, write fu
 }
 
 func TestWhatIsNoLongerNamedIsDeletedInTheSameApply(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	group := func(resource, name, more string) string {
 		return fmt.Sprintf("resource \"vaultjit_approver_group\" %q {\n  name = %q\n  identity_group_ids = [%q]\n%s}\n", resource, name, w.dba.ID, more)
 	}
@@ -110,7 +110,7 @@ resource "vaultjit_request" "r" {
 }
 
 func TestNamesThatAreOtherPathsAreRefused(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{}).withPolicy()
+	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
 	body := "resource \"vaultjit_policy\" \"x\" {\n  name = \"one\"\n  rules = [{ name = \"dba\", approver_groups = [\"dba\"], approvals = 1 }]\n}\n"
 	dir, write := w.administers(t, body)
 	for _, id := range []string{"one/", "../policies/one", "one/check", " one"} {

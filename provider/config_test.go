@@ -21,7 +21,7 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-func (w *world) configHCL(identity, more string) string {
+func (w *fixture) configHCL(identity, more string) string {
 	return w.hcl(fmt.Sprintf(`
 resource "vaultjit_config" "c" {
   address    = %q
@@ -31,12 +31,12 @@ resource "vaultjit_config" "c" {
 `, w.Address(), w.mount.TokenRole, identity, more))
 }
 
-func (w *world) appRole(secretID string, version int) string {
+func (w *fixture) appRole(secretID string, version int) string {
 	return fmt.Sprintf("  role_id = %q\n  secret_id_wo = %q\n  secret_id_wo_version = %d\n", w.mount.RoleID, secretID, version)
 }
 
 // loggedIn checks that the engine can work with what it has.
-func (w *world) loggedIn(*terraform.State) error {
+func (w *fixture) loggedIn(*terraform.State) error {
 	if status := w.get("status"); status["logged_in"] != true {
 		return fmt.Errorf("the engine is not logged in: %v", status["login_problem"])
 	}
@@ -44,7 +44,7 @@ func (w *world) loggedIn(*terraform.State) error {
 }
 
 func TestConfigEveryArgumentReachesVault(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
+	w := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
 	identity := w.appRole(w.mount.SecretID, 1)
 	step := func(more string, want map[string]any) resource.TestStep {
 		return resource.TestStep{
@@ -84,7 +84,7 @@ func TestConfigEveryArgumentReachesVault(t *testing.T) {
 }
 
 func TestConfigSecretsAreSentWhenTheirVersionChangesAndNeverKept(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
+	w := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
 	second, err := w.mount.NewSecretID(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestConfigSecretsAreSentWhenTheirVersionChangesAndNeverKept(t *testing.T) {
 }
 
 func TestConfigRotatesASecretThatOthersKnow(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
+	w := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
 		Steps: []resource.TestStep{{
@@ -160,7 +160,7 @@ func keyPair(t *testing.T) (certificate, key string) {
 }
 
 func TestConfigSendsNoSecretThatTheEngineReplaced(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
+	w := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
 	certificate, key := keyPair(t)
 	config := func(keyVersion int) string {
 		return w.configHCL(w.appRole(w.mount.SecretID, 1), fmt.Sprintf(
@@ -179,7 +179,7 @@ func TestConfigSendsNoSecretThatTheEngineReplaced(t *testing.T) {
 }
 
 func TestConfigThatIsKnownLaterMayTurnOutNull(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
+	w := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
 	token, err := w.Root().Auth().Token().CreateOrphanWithContext(t.Context(), tokenRequest(w.mount.EnginePolicy))
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestConfigThatIsKnownLaterMayTurnOutNull(t *testing.T) {
 }
 
 func TestConfigFaultsAreFoundAtPlanTime(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
+	w := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
 	good := w.appRole("s", 1)
 	certificate, _ := keyPair(t)
 	for name, fault := range map[string]struct{ config, says string }{
@@ -215,7 +215,7 @@ func TestConfigFaultsAreFoundAtPlanTime(t *testing.T) {
 }
 
 func TestConfigImportSaysWhatItTakes(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	config := w.configHCL(w.appRole(w.mount.SecretID, 1), "")
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{
 		{Config: config},
@@ -224,7 +224,7 @@ func TestConfigImportSaysWhatItTakes(t *testing.T) {
 }
 
 func TestConfigSecretIsInNoFileThatTerraformWrites(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{Unconfigured: true})
+	w := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
 	dir := newWorkspace(t, found(t), required+fmt.Sprintf(`
 variable "secret_id" {
   type      = string

@@ -41,7 +41,7 @@ func works(t *testing.T, config string) {
 }
 
 func TestWhatIsWrongWithTheConnectionIsSaidInOneSentence(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{}).withPolicy()
+	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
 	if err := w.Root().Sys().MountWithContext(t.Context(), "kv-"+w.mount.Path, &api.MountInput{Type: "kv"}); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestWhatIsWrongWithTheConnectionIsSaidInOneSentence(t *testing.T) {
 }
 
 func TestAMountOfAnotherTypeIsNeverWrittenTo(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	kv := "kv-" + w.mount.Path
 	if err := w.Root().Sys().MountWithContext(t.Context(), kv, &api.MountInput{Type: "kv"}); err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestAnOlderPluginIsNamed(t *testing.T) {
 }
 
 func TestTheConnectionIsTakenFromTheEnvironment(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{}).withPolicy()
+	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
 	mount := fmt.Sprintf("mount = %q", w.mount.Path)
 	t.Setenv("VAULT_ADDR", w.Address())
 	t.Setenv("VAULT_WRAP_TTL", "5m") // answers are not to be wrapped
@@ -119,7 +119,7 @@ func TestTheConnectionIsTakenFromTheEnvironment(t *testing.T) {
 }
 
 func TestAnAppRoleLogsIn(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{}).withPolicy()
+	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
 	if err := w.Policy(t.Context(), "reader-"+w.mount.Path, fmt.Sprintf("path \"%s/policies/*\" { capabilities = [\"read\"] }", w.mount.Path)); err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestAnAppRoleLogsIn(t *testing.T) {
 }
 
 // counted is Vault behind a proxy that counts what is asked of the engine.
-func (w *world) counted() (address string, reads *atomic.Int64) {
+func (w *fixture) counted() (address string, reads *atomic.Int64) {
 	target, err := url.Parse(w.Address())
 	if err != nil {
 		w.t.Fatal(err)
@@ -162,7 +162,7 @@ func (w *world) counted() (address string, reads *atomic.Int64) {
 }
 
 func TestRefreshCostsOneReadAResource(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	address, reads := w.counted()
 	config := required + fmt.Sprintf(`
 provider "vaultjit" {
@@ -207,7 +207,7 @@ resource "vaultjit_role" "r" {
 }
 
 func TestEveryDefinitionIsImportedByABlock(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{}).withPolicy()
+	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
 	w.set("roles/db", map[string]any{"policy": "one", "path": "database/creds/app", "grant_policies": []string{"db"}})
 	if err := w.mount.Delete(t.Context(), "policies/two"); err != nil {
 		t.Fatal(err)

@@ -14,9 +14,9 @@ import (
 	"github.com/vault-jit/vault-jit/provider/terraformtest"
 )
 
-// pipeline is a world with a role for one-time passwords that alice asks for and bob or carol approve.
+// pipeline is a fixture with a role for one-time passwords that alice asks for and bob or carol approve.
 type pipeline struct {
-	*world
+	*fixture
 	upstream *vaulttest.Upstream
 }
 
@@ -27,7 +27,7 @@ func newPipeline(t *testing.T) *pipeline {
 
 func pipelineOn(t *testing.T, cluster *vaulttest.Cluster, path string) *pipeline {
 	t.Helper()
-	p := &pipeline{world: worldOn(t, cluster, vaulttest.MountOptions{Path: path})}
+	p := &pipeline{fixture: newFixtureOn(t, cluster, vaulttest.MountOptions{Path: path})}
 	var err error
 	if p.upstream, err = p.EnableSSHOTP(t.Context(), "ssh-"+p.mount.Path, "otp"); err != nil {
 		t.Fatal(err)

@@ -112,7 +112,7 @@ func (d *definition[M, P]) Create(ctx context.Context, req resource.CreateReques
 		return
 	}
 	name := P(&m).key()
-	found, err := d.engine.read(ctx, below(d.collection, name))
+	found, err := d.engine.read(ctx, joinPath(d.collection, name))
 	if err != nil {
 		resp.Diagnostics.AddError(fmt.Sprintf("Cannot tell whether %s %q is there already", d.kind, name), err.Error())
 		return
@@ -138,7 +138,7 @@ func (d *definition[M, P]) put(ctx context.Context, configuration tfsdk.Config, 
 	P(&m).settle(&config)
 	name := P(&m).key()
 	failed := fmt.Sprintf("Cannot write %s %q", d.kind, name)
-	answer, err := d.engine.write(ctx, below(d.collection, name), P(&m).payload())
+	answer, err := d.engine.write(ctx, joinPath(d.collection, name), P(&m).payload())
 	if err != nil {
 		blame(diags, failed, err, d.shape.Attributes)
 		return
@@ -153,7 +153,7 @@ func (d *definition[M, P]) Read(ctx context.Context, req resource.ReadRequest, r
 		return
 	}
 	name := P(&m).key()
-	answer, err := d.engine.read(ctx, below(d.collection, name))
+	answer, err := d.engine.read(ctx, joinPath(d.collection, name))
 	if errors.Is(err, errNoMount) {
 		warnOfNoMount(&resp.Diagnostics, fmt.Sprintf("%s %q", d.kind, name), err)
 		err = nil
@@ -179,7 +179,7 @@ func (d *definition[M, P]) Delete(ctx context.Context, req resource.DeleteReques
 	}
 	name := P(&m).key()
 	failed := fmt.Sprintf("Cannot delete %s %q", d.kind, name)
-	err := d.engine.remove(ctx, below(d.collection, name))
+	err := d.engine.remove(ctx, joinPath(d.collection, name))
 	var refused *refusalError
 	switch {
 	case errors.Is(err, errNoMount):

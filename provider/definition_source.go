@@ -48,7 +48,7 @@ func (d *definitionSource[M, P]) Read(ctx context.Context, req datasource.ReadRe
 		return
 	}
 	failed := fmt.Sprintf("Cannot read %s %q", d.kind, name.ValueString())
-	answer, err := d.engine.read(ctx, below(d.collection, name.ValueString()))
+	answer, err := d.engine.read(ctx, joinPath(d.collection, name.ValueString()))
 	if err != nil {
 		resp.Diagnostics.AddError(failed, err.Error())
 		return

@@ -259,4 +259,4 @@ func decode[T any](data map[string]any) (T, error) {
 }
 
 // below joins a collection and a name.
-func below(collection, name string) string { return strings.Join([]string{collection, name}, "/") }
+func joinPath(collection, name string) string { return strings.Join([]string{collection, name}, "/") }

@@ -75,7 +75,7 @@ func (w *workspace) all() string {
 // TestExamplesOfThePagesApply applies what the pages of the documentation show, each on a mount at "jit" where a policy
 // "two-eyes" and a role "database" are there already.
 func TestExamplesOfThePagesApply(t *testing.T) {
-	p := &pipeline{world: worldOn(t, vaulttest.Shared(t), vaulttest.MountOptions{Path: "jit"})}
+	p := &pipeline{fixture: newFixtureOn(t, vaulttest.Shared(t), vaulttest.MountOptions{Path: "jit"})}
 	pg := vaulttest.SharedPostgres(t)
 	upstream, err := p.EnableDatabase(t.Context(), "database", pg, "readonly", time.Hour, 24*time.Hour)
 	if err != nil {
@@ -208,7 +208,7 @@ func glob(t *testing.T, pattern string) []string {
 	return files
 }
 
-func (w *world) tokenRole(name string) {
+func (w *fixture) tokenRole(name string) {
 	w.t.Helper()
 	_, err := w.Root().Logical().WriteWithContext(w.t.Context(), "auth/token/roles/"+name, map[string]any{"orphan": true, "renewable": false})
 	if err != nil {

@@ -38,7 +38,7 @@ func (e *engine) expect(ctx context.Context, diags *diag.Diagnostics, r referenc
 	if e == nil || e.unusable != nil || r.name == "" || e.isPlanned(r.kind, r.name) {
 		return
 	}
-	found, err := e.read(ctx, below(r.collection, r.name))
+	found, err := e.read(ctx, joinPath(r.collection, r.name))
 	if err != nil && !errors.Is(err, errNoMount) {
 		return
 	}

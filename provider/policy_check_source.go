@@ -77,7 +77,7 @@ func (s *policyCheckSource) Read(ctx context.Context, req datasource.ReadRequest
 		return
 	}
 	failed := fmt.Sprintf("Cannot check policy %q", name.ValueString())
-	answer, err := s.engine.read(ctx, below(policyCollection, name.ValueString())+"/check")
+	answer, err := s.engine.read(ctx, joinPath(policyCollection, name.ValueString())+"/check")
 	if err != nil {
 		resp.Diagnostics.AddError(failed, err.Error())
 		return

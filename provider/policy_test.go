@@ -14,7 +14,7 @@ import (
 // emptyAfter checks that nothing is left to plan after an apply; terraform-plugin-testing itself checks it after a refresh.
 var emptyAfter = resource.ConfigPlanChecks{PostApplyPreRefresh: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}}
 
-func (w *world) groupHCL() string {
+func (w *fixture) groupHCL() string {
 	return fmt.Sprintf("resource \"vaultjit_approver_group\" \"dba\" {\n  name = \"dba\"\n  identity_group_ids = [%q]\n}\n", w.dba.ID)
 }
 
@@ -26,7 +26,7 @@ resource "vaultjit_policy" "prod" {
 `
 
 func TestPolicyEveryArgumentReachesVault(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	step := func(arguments string, want map[string]any) resource.TestStep {
 		return resource.TestStep{
 			Config: w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, arguments)), Check: w.remote("policies/prod", want), ConfigPlanChecks: emptyAfter,
@@ -58,7 +58,7 @@ func TestPolicyEveryArgumentReachesVault(t *testing.T) {
 }
 
 func TestPolicyDurationsOfOneLengthPlanEmpty(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	config := func(spelling string) string {
 		return w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, "  max_ttl = "+spelling+"\n"))
 	}
@@ -76,7 +76,7 @@ func TestPolicyDurationsOfOneLengthPlanEmpty(t *testing.T) {
 }
 
 func TestPolicyDriftAndDeletionAreSeen(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	config := w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, ""))
 	planned := func(action plancheck.ResourceActionType) resource.ConfigPlanChecks {
 		return resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction("vaultjit_policy.prod", action)}}
@@ -104,7 +104,7 @@ func TestPolicyDriftAndDeletionAreSeen(t *testing.T) {
 }
 
 func TestPolicyOfAnotherNameIsAnother(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	config := func(name string) string {
 		return w.hcl(w.groupHCL() + fmt.Sprintf(`
 resource "vaultjit_policy" "prod" {
@@ -125,7 +125,7 @@ resource "vaultjit_policy" "prod" {
 }
 
 func TestPolicyFaultsAreFoundAtPlanTime(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	w.set("approver-groups/ops", map[string]any{"entity_ids": []string{w.bob.EntityID}})
 	policy := func(rules, more string) string {
 		return w.hcl(fmt.Sprintf("resource \"vaultjit_policy\" \"p\" {\n  name = \"p\"\n  rules = %s\n%s}\n", rules, more))
@@ -160,7 +160,7 @@ func TestPolicyFaultsAreFoundAtPlanTime(t *testing.T) {
 }
 
 func TestPolicyThatCannotBeMetBlamesItsRule(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
 		Steps: []resource.TestStep{{

@@ -126,7 +126,7 @@ func (a requestAnswer) verdict() string {
 
 // request reads a request; errAbsent if there is none that this token may see.
 func (e *engine) request(ctx context.Context, id string) (requestAnswer, error) {
-	answer, err := e.read(ctx, below("requests", id))
+	answer, err := e.read(ctx, joinPath("requests", id))
 	if err != nil {
 		return requestAnswer{}, err
 	}

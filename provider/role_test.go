@@ -11,8 +11,8 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
-// withPolicy gives the world a policy "one" to guard roles by.
-func (w *world) withPolicy() *world {
+// withPolicy gives the fixture a policy "one" to guard roles by.
+func (w *fixture) withPolicy() *fixture {
 	w.t.Helper()
 	w.set("approver-groups/dba", map[string]any{"identity_group_ids": []string{w.dba.ID}})
 	for _, name := range []string{"one", "two"} {
@@ -26,7 +26,7 @@ func roleHCL(arguments string) string {
 }
 
 func TestRoleEveryArgumentReachesVault(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{}).withPolicy()
+	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
 	step := func(arguments string, want map[string]any) resource.TestStep {
 		return resource.TestStep{Config: w.hcl(roleHCL(arguments)), Check: w.remote("roles/db", want), ConfigPlanChecks: emptyAfter}
 	}
@@ -80,7 +80,7 @@ func TestRoleEveryArgumentReachesVault(t *testing.T) {
 }
 
 func TestRoleFaultsAreFoundAtPlanTime(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{}).withPolicy()
+	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
 	role := func(path, more string) string {
 		return fmt.Sprintf("  policy = \"one\"\n  path = %q\n%s", path, more)
 	}
@@ -111,7 +111,7 @@ func TestRoleFaultsAreFoundAtPlanTime(t *testing.T) {
 
 // TestUnknownValuesAreTakenAsTheyCome has every argument known only once something else is applied.
 func TestUnknownValuesAreTakenAsTheyCome(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	config := fmt.Sprintf(`
 resource "terraform_data" "later" {
   input = {

@@ -19,7 +19,7 @@ func shows(address, attribute string, want knownvalue.Check) statecheck.StateChe
 }
 
 func TestDefinitionsAreReadByName(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{}).withPolicy()
+	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
 	w.set("roles/db", map[string]any{"policy": "one", "path": "database/creds/app", "grant_policies": []string{"db"}})
 	text := knownvalue.StringExact
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{
@@ -82,7 +82,7 @@ data "vaultjit_request" "denied" { id = %q }
 }
 
 func TestPolicyCheckTellsWhetherAPolicyCanBeMet(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{})
+	w := newFixture(t, vaulttest.MountOptions{})
 	w.set("approver-groups/dba", map[string]any{"identity_group_ids": []string{w.dba.ID}})
 	w.set("policies/both", map[string]any{"rules": []any{map[string]any{"name": "dba", "approvals": 2, "approver_groups": []string{"dba"}}}})
 	check := `
@@ -114,7 +114,7 @@ resource "terraform_data" "x" {
 }
 
 func TestPolicyCheckSaysWhenItCannotKnow(t *testing.T) {
-	w := newWorld(t, vaulttest.MountOptions{ExtraPolicy: "# none"})
+	w := newFixture(t, vaulttest.MountOptions{ExtraPolicy: "# none"})
 	w.withPolicy()
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{{
 		Config: w.hcl(`data "vaultjit_policy_check" "x" { name = "one" }`), ConfigStateChecks: []statecheck.StateCheck{

@@ -33,7 +33,7 @@ func filled(t *testing.T, r Request, events int) Request {
 
 func TestOnePersonDecidesAndWithdrawsSixteenTimes(t *testing.T) {
 	bob, carol := standing("bob", "dbas"), standing("carol", "dbas")
-	r := asked(t, lenient())
+	r := newRequest(t, lenient())
 	for n := range MaxDecisionsAPerson / 2 {
 		r = mustDo(t, r, after(time.Duration(n)*time.Minute), approve(bob), Withdraw{bob})
 	}

@@ -217,7 +217,7 @@ func BenchmarkWhoCanStillApprove(b *testing.B) {
 		}
 		census[group] = m
 	}
-	r := asked(b, policy)
+	r := newRequest(b, policy)
 	world := worldOf(r)
 	world.Census = census
 	for b.Loop() {

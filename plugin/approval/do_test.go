@@ -33,7 +33,7 @@ func TestEveryCommandInEveryState(t *testing.T) {
 	bob, carol, dave, erin := standing("bob", "dbas"), standing("carol", "dbas"), standing("dave", "dbas"), standing("erin", "dbas")
 	alice := standing("alice")
 
-	pending := mustDo(t, asked(t, policy), start, approve(bob))
+	pending := mustDo(t, newRequest(t, policy), start, approve(bob))
 	quorum := mustDo(t, pending, start, approve(carol))
 	world := worldOf(quorum, bob, carol, dave, erin)
 	claiming := mustDo(t, quorum, start, claim(world))
@@ -178,7 +178,7 @@ func TestEveryCommandInEveryState(t *testing.T) {
 }
 
 func TestPointersToCommandsAreNoCommands(t *testing.T) {
-	r := asked(t, prod(rule("dba", 1, "dbas")))
+	r := newRequest(t, prod(rule("dba", 1, "dbas")))
 	for _, command := range []Command{nil, &Decide{}, &Withdraw{}, &Cancel{}, &BeginClaim{}, &GiveGrant{}, &AbortClaim{theToken}, &Revoke{}, &LeaseEnded{}, &Gone{}} {
 		events, err := Do(r, command, start)
 		wantRefusal(t, err, "is no command for a request")
@@ -192,7 +192,7 @@ func TestZeroCommandsAreRefusedOrGiveNothing(t *testing.T) {
 	claiming := mustDo(t, quorum, after(time.Minute), claim(world))
 	for name, r := range map[string]Request{
 		"nothing":  {},
-		"pending":  asked(t, prod(rule("dba", 1, "dbas"))),
+		"pending":  newRequest(t, prod(rule("dba", 1, "dbas"))),
 		"approved": quorum,
 		"claiming": claiming,
 		"active":   granted(t),
@@ -218,7 +218,7 @@ func TestDecisionIsFrozenAsItWasMade(t *testing.T) {
 	bob := standing("bob", "others", "leads", "dbas")
 	command := Decide{Approver: bob, Requester: standing("alice"), Verdict: Approve, Comment: "<b>fine</b>\n\tby me"}
 	cet := time.FixedZone("CET", 3600)
-	r := replayed(t, mustDo(t, asked(t, policy), start.In(cet), command))
+	r := replayed(t, mustDo(t, newRequest(t, policy), start.In(cet), command))
 	wantEqual(t, "decision", r.Decisions, []Decision{{
 		Approver: person("bob"), Groups: []string{"dbas", "leads"}, Verdict: Approve, Comment: "<b>fine</b>\n\tby me", At: start,
 	}})
@@ -228,7 +228,7 @@ func TestOneCurrentDecisionAPerson(t *testing.T) {
 	policy := prod(rule("dba", 2, "dbas"))
 	policy.DenyThreshold = 2
 	bob, carol := standing("bob", "dbas"), standing("carol", "dbas")
-	r := mustDo(t, asked(t, policy), start, approve(bob), approve(carol))
+	r := mustDo(t, newRequest(t, policy), start, approve(bob), approve(carol))
 	r = mustDo(t, r, after(time.Minute), deny(bob))
 	wantState(t, r, after(time.Minute), StatePending)
 	wantEqual(t, "decisions", r.Decisions, []Decision{
@@ -266,7 +266,7 @@ func TestRepetitionChangesNothingButWhatIsNew(t *testing.T) {
 		"the login of a new entity":   {approve(robert), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := mustDo(t, asked(t, policy), start, approve(bob))
+			r := mustDo(t, newRequest(t, policy), start, approve(bob))
 			events, err := Do(r, c.command, after(time.Minute))
 			if err != nil {
 				t.Fatal(err)
@@ -284,7 +284,7 @@ func TestRepetitionChangesNothingButWhatIsNew(t *testing.T) {
 }
 
 func TestRefusedDecisionSaysWhy(t *testing.T) {
-	r := asked(t, prod(rule("dba", 1, "dbas")))
+	r := newRequest(t, prod(rule("dba", 1, "dbas")))
 	change := func(change func(*Decide)) Decide {
 		command := approve(standing("bob", "dbas"))
 		change(&command)
@@ -322,7 +322,7 @@ func TestRefusedDecisionSaysWhy(t *testing.T) {
 
 // Who may not decide on a request is not told what became of it.
 func TestStrangersLearnNothingOfTheState(t *testing.T) {
-	r := mustDo(t, asked(t, prod(rule("dba", 1, "dbas"))), start, Cancel{standing("alice")})
+	r := mustDo(t, newRequest(t, prod(rule("dba", 1, "dbas"))), start, Cancel{standing("alice")})
 	mallory := standing("mallory")
 	for _, command := range []Command{approve(mallory), Withdraw{mallory}, Cancel{mallory}, Revoke{By: mallory}, BeginClaim{Claimer: mallory}} {
 		_, err := Do(r, command, start)
@@ -333,7 +333,7 @@ func TestStrangersLearnNothingOfTheState(t *testing.T) {
 }
 
 func TestFormerApproverMayWithdraw(t *testing.T) {
-	r := mustDo(t, asked(t, prod(rule("dba", 2, "dbas"))), start, approve(standing("bob", "dbas")))
+	r := mustDo(t, newRequest(t, prod(rule("dba", 2, "dbas"))), start, approve(standing("bob", "dbas")))
 	former := standing("bob")
 	wantEqual(t, "a former approver sees it", r.MaySee(former, false), true)
 	withdrawn := mustDo(t, r, start, Withdraw{former})

@@ -120,7 +120,7 @@ func TestGoneOfWhatIsGoneGivesNothing(t *testing.T) {
 
 func TestNothingIsToDoWhileARequestLives(t *testing.T) {
 	quorum, _ := quorate(t, prod(rule("dba", 2, "dbas")))
-	for _, r := range []Request{asked(t, prod(rule("dba", 2, "dbas"))), quorum, granted(t)} {
+	for _, r := range []Request{newRequest(t, prod(rule("dba", 2, "dbas"))), quorum, granted(t)} {
 		wantEqual(t, "tasks", Next(r, after(3*time.Minute)), nil)
 		wantEqual(t, "listed as due", r.Listing().Due(after(3*time.Minute)), false)
 	}
@@ -213,6 +213,6 @@ func TestHandlesOfARequestAreThoseNotGone(t *testing.T) {
 	r := mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{}, Gone{"token"})
 	lease := r.Held[1].Handle
 	wantEqual(t, "handles", r.Handles(), grant.Handles{lease})
-	wantEqual(t, "handles of a request without claim", asked(t, lenient()).Handles(), nil)
+	wantEqual(t, "handles of a request without claim", newRequest(t, lenient()).Handles(), nil)
 	wantEqual(t, "known are the gone one, the other, and no third", []bool{r.Knows(theToken), r.Knows(lease), r.Knows(grant.Token{Accessor: "accessor-2"})}, []bool{true, true, false})
 }

@@ -113,8 +113,8 @@ func ask(id string, q Question, now time.Time) (Request, error) {
 	return Replay(record)
 }
 
-// asked is alice's request under the policy.
-func asked(t rapid.TB, policy Policy) Request {
+// newRequest is alice's request under the policy.
+func newRequest(t rapid.TB, policy Policy) Request {
 	t.Helper()
 	return askedWith(t, asking(policy))
 }
@@ -201,7 +201,7 @@ func worldOf(r Request, standings ...Standing) World {
 func quorate(t rapid.TB, policy Policy) (Request, World) {
 	t.Helper()
 	bob, carol := standing("bob", "dbas"), standing("carol", "dbas")
-	r := mustDo(t, asked(t, policy), start, approve(bob))
+	r := mustDo(t, newRequest(t, policy), start, approve(bob))
 	r = mustDo(t, r, after(time.Minute), approve(carol))
 	return r, worldOf(r, bob, carol)
 }

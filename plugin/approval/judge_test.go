@@ -132,7 +132,7 @@ func TestDenialThatIsNotFinalIsNoObstacle(t *testing.T) {
 	policy := prod(rule("dba", 2, "dbas"))
 	policy.DenyThreshold = 2
 	bob, dave := standing("bob", "dbas"), standing("dave", "dbas")
-	r := mustDo(t, asked(t, policy), start, approve(bob), deny(dave))
+	r := mustDo(t, newRequest(t, policy), start, approve(bob), deny(dave))
 	// dave denied and left: that his denial does not count keeps nobody from claiming.
 	world := worldOf(r, bob, standing("dave"))
 	world.Policy.Version = 2
@@ -190,7 +190,7 @@ func TestStrictestOfThePolicyThenAndNowBinds(t *testing.T) {
 				then.Rules[0].Approvals++
 				people = append(people, standing("alice", "dbas"))
 			}
-			r := asked(t, then)
+			r := newRequest(t, then)
 			for _, who := range people {
 				r = mustDo(t, r, after(time.Minute), approve(who))
 			}
@@ -215,7 +215,7 @@ func TestPolicyLoosenedLaterDoesNotHelp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bob := standing("bob", "dbas")
-			r := mustDo(t, asked(t, prod(rule("dba", 2, "dbas"))), start, approve(bob))
+			r := mustDo(t, newRequest(t, prod(rule("dba", 2, "dbas"))), start, approve(bob))
 			world := worldOf(r, bob, standing("alice", "dbas"), standing("carol", "leads"))
 			world.Policy.Version = 2
 			loosen(world.Policy)
@@ -263,7 +263,7 @@ func TestUnchangedPolicyIsCountedOnce(t *testing.T) {
 func TestApprovalHasToBeEligibleWhenItWasGivenAndNow(t *testing.T) {
 	policy := prod(rule("dba", 1, "dbas"), rule("lead", 1, "leads"))
 	bob, carol := standing("bob", "dbas"), standing("carol", "dbas")
-	r := mustDo(t, asked(t, policy), start, approve(bob), approve(carol))
+	r := mustDo(t, newRequest(t, policy), start, approve(bob), approve(carol))
 	promoted := standing("carol", "dbas", "leads")
 
 	world := worldOf(r, bob, promoted)
@@ -363,7 +363,7 @@ func TestRefusalSaysWhoCanStillApprove(t *testing.T) {
 	bob := standing("bob", "dbas")
 	policy.DenyThreshold = 2
 	// carol denied, and may still change her mind.
-	r := mustDo(t, asked(t, policy), start, approve(bob), deny(standing("carol", "dbas")))
+	r := mustDo(t, newRequest(t, policy), start, approve(bob), deny(standing("carol", "dbas")))
 	world := worldOf(r, bob)
 	world.Census = Census{
 		"dbas":  {People: []Standing{standing("alice"), bob, standing("carol"), standing("dave"), merged(standing("erin"), "bob"), disabled("frank")}},
@@ -410,7 +410,7 @@ func TestClaimableIsWhatBeginClaimSays(t *testing.T) {
 
 func TestZeroVerdictIsNotClaimable(t *testing.T) {
 	wantEqual(t, "claimable", Verdict{}.Claimable, false)
-	wantRefusal(t, MayClaim(asked(t, prod(rule("dba", 1, "dbas"))), standing("alice"), Verdict{Tally: Tally{Quorum: true}}), "")
+	wantRefusal(t, MayClaim(newRequest(t, prod(rule("dba", 1, "dbas"))), standing("alice"), Verdict{Tally: Tally{Quorum: true}}), "")
 }
 
 func TestZeroWorldAllowsNothingWhateverTheRequest(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 )
 
 func TestRequesterApproversAndAuditorsSeeARequest(t *testing.T) {
-	r := mustDo(t, asked(t, prod(rule("dba", 2, "dbas"), rule("lead", 1, "leads"))), start, approve(standing("dave", "dbas")))
+	r := mustDo(t, newRequest(t, prod(rule("dba", 2, "dbas"), rule("lead", 1, "leads"))), start, approve(standing("dave", "dbas")))
 	for _, c := range []struct {
 		name    string
 		who     Standing
@@ -36,7 +36,7 @@ func TestInboxHoldsWhatOneCanStillDecide(t *testing.T) {
 	policy := prod(rule("dba", 2, "dbas"))
 	bob, carol, dave := standing("bob", "dbas"), standing("carol", "dbas"), standing("dave", "dbas")
 	alice := standing("alice", "dbas")
-	pending := mustDo(t, asked(t, policy), start, approve(bob))
+	pending := mustDo(t, newRequest(t, policy), start, approve(bob))
 	approved := mustDo(t, pending, start, approve(carol))
 	world := worldOf(approved, bob, carol)
 	claiming := mustDo(t, approved, start, claim(world))
@@ -70,7 +70,7 @@ func TestInboxHoldsWhatOneCanStillDecide(t *testing.T) {
 
 // A request of somebody who is gone cannot be approved any more, so nobody's inbox holds it. It can still be denied.
 func TestInboxHoldsNoRequestOfSomebodyWhoIsGone(t *testing.T) {
-	r := asked(t, prod(rule("dba", 2, "dbas")))
+	r := newRequest(t, prod(rule("dba", 2, "dbas")))
 	for _, requester := range []Standing{{}, disabled("alice")} {
 		wantEqual(t, "decidable", r.Decidable(standing("bob", "dbas"), requester, start), false)
 	}
@@ -79,7 +79,7 @@ func TestInboxHoldsNoRequestOfSomebodyWhoIsGone(t *testing.T) {
 func TestOwnRequestIsInTheInboxWhereItsPolicyCountsTheRequester(t *testing.T) {
 	policy := prod(rule("dba", 2, "dbas"))
 	policy.AllowSelfApproval = true
-	r := asked(t, policy)
+	r := newRequest(t, policy)
 	alice := standing("alice", "dbas")
 	wantEqual(t, "decidable", r.Decidable(alice, alice, start), true)
 }

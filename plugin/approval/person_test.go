@@ -82,7 +82,7 @@ func TestPeopleWhoTurnOutToBeOneCountAsOneAtTheClaim(t *testing.T) {
 		{"a third is enough besides two who are one", alice, []Standing{merged(carol, "bob"), erin}, []Standing{erin}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := mustDo(t, asked(t, two), start, approve(bob))
+			r := mustDo(t, newRequest(t, two), start, approve(bob))
 			r = mustDo(t, r, after(time.Minute), approve(carol))
 			for _, who := range c.more {
 				r = mustDo(t, r, after(2*time.Minute), approve(who))
@@ -104,28 +104,28 @@ func TestPeopleWhoAreOneCannotDecideAsTwo(t *testing.T) {
 	alice, bob, carol := standing("alice"), standing("bob", "dbas"), standing("carol", "dbas")
 
 	t.Run("the requester under a merged entity", func(t *testing.T) {
-		_, err := do(asked(t, two), approve(merged(bob, "alice")), start)
+		_, err := do(newRequest(t, two), approve(merged(bob, "alice")), start)
 		wantRefusal(t, err, "you made this request, and its policy does not count its requester")
-		_, err = do(asked(t, two), deny(merged(bob, "alice")), start)
+		_, err = do(newRequest(t, two), deny(merged(bob, "alice")), start)
 		wantRefusal(t, err, "you made this request")
 	})
 	t.Run("the requester under another entity after his own is gone", func(t *testing.T) {
 		event := deny(merged(bob, "alice"))
 		event.Requester = Standing{}
-		_, err := do(asked(t, two), event, start)
+		_, err := do(newRequest(t, two), event, start)
 		wantRefusal(t, err, "you made this request")
 	})
 	t.Run("an approver whose login is the requester's now", func(t *testing.T) {
 		event := approve(bob)
 		event.Requester = merged(alice, "bob")
-		_, err := do(asked(t, two), event, start)
+		_, err := do(newRequest(t, two), event, start)
 		wantRefusal(t, err, "you made this request")
 	})
 	t.Run("an approver whose entity was merged away", func(t *testing.T) {
 		gone := bob
 		gone.Exists = false
 		for _, event := range []Command{approve(gone), deny(gone), Withdraw{gone}} {
-			_, err := do(mustDo(t, asked(t, two), start, approve(bob)), event, start)
+			_, err := do(mustDo(t, newRequest(t, two), start, approve(bob)), event, start)
 			wantRefusal(t, err, "your entity no longer exists in Vault")
 		}
 	})
@@ -133,29 +133,29 @@ func TestPeopleWhoAreOneCannotDecideAsTwo(t *testing.T) {
 		for text, requester := range map[string]Standing{"the requester no longer exists in Vault": {}, "the requester is disabled in Vault": disabled("alice")} {
 			event := approve(bob)
 			event.Requester = requester
-			_, err := do(asked(t, two), event, start)
+			_, err := do(newRequest(t, two), event, start)
 			wantRefusal(t, err, text)
 			// It can still be stopped.
 			event.Verdict = Deny
-			wantState(t, mustDo(t, asked(t, two), start, event), start, StateDenied)
+			wantState(t, mustDo(t, newRequest(t, two), start, event), start, StateDenied)
 		}
 	})
 	t.Run("a second entity of an approver has the same one word", func(t *testing.T) {
-		r := mustDo(t, asked(t, two), start, approve(bob))
+		r := mustDo(t, newRequest(t, two), start, approve(bob))
 		r = mustDo(t, r, after(time.Minute), approve(merged(carol, "bob")))
 		wantState(t, r, after(time.Minute), StatePending)
 		wantEqual(t, "number of decisions", len(r.Decisions), 1)
 		wantEqual(t, "whose", r.Decisions[0].Approver.Name, "carol")
 	})
 	t.Run("who withdraws under a second entity has no word left", func(t *testing.T) {
-		r := mustDo(t, asked(t, two), start, approve(bob))
+		r := mustDo(t, newRequest(t, two), start, approve(bob))
 		r = mustDo(t, r, start, Withdraw{merged(carol, "bob")})
 		wantEqual(t, "number of decisions", len(r.Decisions), 0)
 	})
 	t.Run("who says the same again under the first entity is heard", func(t *testing.T) {
 		lenient := two
 		lenient.DenyThreshold = 2
-		r := mustDo(t, asked(t, lenient), start, deny(bob))
+		r := mustDo(t, newRequest(t, lenient), start, deny(bob))
 		r = mustDo(t, r, after(time.Minute), approve(merged(carol, "bob")))
 		r = mustDo(t, r, after(2*time.Minute), deny(bob))
 		wantEqual(t, "denials", r.Counted.Denials, 1)
@@ -163,7 +163,7 @@ func TestPeopleWhoAreOneCannotDecideAsTwo(t *testing.T) {
 	t.Run("only through a third entity", func(t *testing.T) {
 		// bob is x, carol is y; then erin decides, who is both. Each was refused nothing, and together they are one.
 		three := prod(rule("dba", 2, "dbas"))
-		r := mustDo(t, asked(t, three), start, approve(merged(bob, "x")), approve(merged(carol, "y")))
+		r := mustDo(t, newRequest(t, three), start, approve(merged(bob, "x")), approve(merged(carol, "y")))
 		wantState(t, r, start, StateApproved)
 		r = mustDo(t, r, after(time.Minute), approve(merged(standing("erin", "dbas"), "x", "y")))
 		wantState(t, r, after(time.Minute), StatePending)
@@ -174,7 +174,7 @@ func TestSelfApprovalCountsOnceWhereAllowed(t *testing.T) {
 	policy := prod(rule("dba", 2, "dbas"))
 	policy.AllowSelfApproval = true
 	alice, bob := standing("alice", "dbas"), standing("bob", "dbas")
-	r := mustDo(t, asked(t, policy), start, approve(alice), approve(merged(bob, "alice")))
+	r := mustDo(t, newRequest(t, policy), start, approve(alice), approve(merged(bob, "alice")))
 	wantState(t, r, start, StatePending)
 	r = mustDo(t, r, start, approve(alice), approve(bob))
 	wantState(t, r, start, StateApproved)

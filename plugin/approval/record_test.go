@@ -231,7 +231,7 @@ func TestEventsOutOfOrderAreRefused(t *testing.T) {
 		{"the second of two", Events{Withdrew{Stamp{after(time.Minute), &bob}}, whole}, "event 1, granted: " + order},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fresh := asked(t, prod(rule("dba", 1, "dbas")))
+			fresh := newRequest(t, prod(rule("dba", 1, "dbas")))
 			record := fresh.Record
 			record.Events = c.events
 			r, err := Replay(record)
@@ -246,7 +246,7 @@ func TestEventsOutOfOrderAreRefused(t *testing.T) {
 
 // Two requests that grow out of one do not see each other's events.
 func TestRequestsThatGrowOutOfOneAreApart(t *testing.T) {
-	r := mustDo(t, asked(t, lenient()), start, approve(standing("bob", "dbas")))
+	r := mustDo(t, newRequest(t, lenient()), start, approve(standing("bob", "dbas")))
 	one := mustDo(t, r, start, approve(standing("carol", "dbas")))
 	other := mustDo(t, r, start, Cancel{standing("alice")})
 	wantState(t, one, start, StateApproved)
@@ -262,7 +262,7 @@ func TestRequestsThatGrowOutOfOneAreApart(t *testing.T) {
 func FuzzRecordHasAStateAndMakesNoQuorumOfNothing(f *testing.F) {
 	policy := prod(rule("dba", 2, "dbas"))
 	bob, carol := standing("bob", "dbas"), standing("carol", "dbas")
-	pending := asked(f, policy)
+	pending := newRequest(f, policy)
 	quorum := mustDo(f, pending, start, approve(bob), approve(carol))
 	claiming := mustDo(f, quorum, start, claim(worldOf(quorum, bob, carol)))
 	active := mustDo(f, claiming, start, give(worldOf(quorum, bob, carol), after(time.Hour)))
@@ -335,7 +335,7 @@ func TestTimesAreKeptWithoutTheProcessClock(t *testing.T) {
 }
 
 func TestFreshRecordSaysOnlyWhatIsThere(t *testing.T) {
-	text := asText(t, asked(t, prod(rule("dba", 1, "dbas"))).Record)
+	text := asText(t, newRequest(t, prod(rule("dba", 1, "dbas"))).Record)
 	for _, absent := range []string{"attempts", "decided", "cancelled", "claim\"", "\"end\"", "parameters"} {
 		if strings.Contains(text, absent) {
 			t.Errorf("the record of a fresh request speaks of %s: %s", absent, text)

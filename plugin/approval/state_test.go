@@ -20,7 +20,7 @@ func TestStatesAreDistinctAndOpenUntilSomethingEndsThem(t *testing.T) {
 }
 
 func TestPendingExpiresAfterRequestTTL(t *testing.T) {
-	r := asked(t, prod(rule("dba", 1, "dbas")))
+	r := newRequest(t, prod(rule("dba", 1, "dbas")))
 	wantEqual(t, "deadline", r.Deadline(), after(8*time.Hour))
 	wantState(t, r, after(8*time.Hour-1), StatePending)
 	wantState(t, r, after(8*time.Hour), StateExpired)
@@ -56,7 +56,7 @@ func TestClaimTTLRunsFromTheQuorum(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			policy := prod(rule("dba", 2, "dbas"))
 			policy.DenyThreshold = 2
-			r := asked(t, policy)
+			r := newRequest(t, policy)
 			for _, step := range c.steps {
 				r = mustDo(t, r, after(step.at), step.event)
 			}
@@ -76,7 +76,7 @@ func TestClaimTTLRunsFromTheQuorum(t *testing.T) {
 
 func TestNobodyRenewsAnApprovalWithoutEnd(t *testing.T) {
 	bob, carol := standing("bob", "dbas"), standing("carol", "dbas")
-	r := mustDo(t, asked(t, prod(rule("dba", 2, "dbas"))), start, approve(bob), approve(carol))
+	r := mustDo(t, newRequest(t, prod(rule("dba", 2, "dbas"))), start, approve(bob), approve(carol))
 	// carol says yes again and again, each time in other words, so that it is no mere repetition.
 	for at := 50 * time.Minute; ; at += 50 * time.Minute {
 		event := approve(carol)
@@ -96,7 +96,7 @@ func TestNobodyRenewsAnApprovalWithoutEnd(t *testing.T) {
 
 func TestWithdrawingAfterRequestTTLIsTheEnd(t *testing.T) {
 	bob, carol := standing("bob", "dbas"), standing("carol", "dbas")
-	r := mustDo(t, asked(t, prod(rule("dba", 2, "dbas"))), start, approve(bob))
+	r := mustDo(t, newRequest(t, prod(rule("dba", 2, "dbas"))), start, approve(bob))
 	r = mustDo(t, r, after(7*time.Hour+50*time.Minute), approve(carol))
 	at := after(8*time.Hour + 10*time.Minute)
 	wantState(t, r, at, StateApproved)
@@ -109,7 +109,7 @@ func TestWithdrawingAfterRequestTTLIsTheEnd(t *testing.T) {
 func TestStateCountsApproversWhoAreGone(t *testing.T) {
 	// State asks what was decided, not who is still here: that is the claim's verdict.
 	bob := standing("bob", "dbas")
-	r := mustDo(t, asked(t, prod(rule("dba", 1, "dbas"))), start, approve(bob))
+	r := mustDo(t, newRequest(t, prod(rule("dba", 1, "dbas"))), start, approve(bob))
 	wantState(t, r, start, StateApproved)
 	wantObstacle(t, Judge(r, worldOf(r), start), "the approval of bob does not count")
 }
@@ -163,7 +163,7 @@ func TestRequestIsFiledAwayOnlyWhenNothingIsLeftToDo(t *testing.T) {
 		due      time.Time
 		over     time.Time // FinishedAt, where finished
 	}{
-		{"pending", asked(t, prod(rule("dba", 2, "dbas"))), at, false, after(8 * time.Hour), atOnce},
+		{"pending", newRequest(t, prod(rule("dba", 2, "dbas"))), at, false, after(8 * time.Hour), atOnce},
 		{"approved", quorum, at, false, after(61 * time.Minute), atOnce},
 		{"claiming", claiming, at, false, atOnce, atOnce},
 		{"pending, with a token", mustDo(t, claiming, at, Withdraw{standing("bob", "dbas")}), at, false, atOnce, atOnce},
@@ -173,7 +173,7 @@ func TestRequestIsFiledAwayOnlyWhenNothingIsLeftToDo(t *testing.T) {
 		{"ended, half of it gone", mustDo(t, ending, after(9*time.Minute), Gone{"token"}), at, false, atOnce, atOnce},
 		{"ended, confirmed", mustDo(t, ending, after(9*time.Minute), Gone{"token"}, Gone{"lease"}), after(9 * time.Minute), true, atOnce, after(9 * time.Minute)},
 		{"expired", quorum, after(61 * time.Minute), true, after(61 * time.Minute), after(61 * time.Minute)},
-		{"expired without quorum", asked(t, prod(rule("dba", 2, "dbas"))), after(8 * time.Hour), true, after(8 * time.Hour), after(8 * time.Hour)},
+		{"expired without quorum", newRequest(t, prod(rule("dba", 2, "dbas"))), after(8 * time.Hour), true, after(8 * time.Hour), after(8 * time.Hour)},
 		{"expired with a token", claiming, after(61 * time.Minute), false, atOnce, atOnce},
 		{"cancelled", mustDo(t, quorum, after(2*time.Minute), Cancel{alice}), after(3 * time.Minute), true, atOnce, after(2 * time.Minute)},
 		{"cancelled with a token", mustDo(t, claiming, after(2*time.Minute), Cancel{alice}), after(3 * time.Minute), false, atOnce, atOnce},

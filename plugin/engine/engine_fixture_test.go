@@ -19,7 +19,7 @@ import (
 // for one-time passwords; alice requests it and bob approves.
 type engineFixture struct {
 	*fixture
-	engine *enginetest.Stage
+	engine *enginetest.Engine
 }
 
 func newEngineFixture(t testing.TB, step enginetest.Step) *engineFixture {

@@ -82,7 +82,7 @@ func (s *faultInjector) disarm() (reached bool, taken []string) {
 // PostgreSQL are real, so the test counts what is left behind where it would be left.
 type faultFixture struct {
 	*faultInjector
-	engine *enginetest.Stage
+	engine *enginetest.Engine
 	t      testing.TB
 	mount  *vaulttest.Mount
 }

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +188,29 @@ func TestAClaimThatTookTooLongLeavesTheOneInItsPlaceAlone(t *testing.T) {
 	upstream.goOn()
 	must(t, (<-second).err)
 	f.wantState(id, approval.StateActive)
+}
+
+// What nobody takes must not live, nor use the request up.
+func TestAClaimWhoseCallerHasGoneIsTakenBack(t *testing.T) {
+	f := newVaultFixture(t)
+	id := f.approved()
+	upstream := f.stopAt("/creds/otp")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan claimed, 1)
+	alice := f.call("alice")
+	go func() {
+		r, made, err := f.Claim(ctx, f.storage, id, alice.who, func(r approval.Request) (approval.World, error) { return alice.lookup.World(ctx, r) })
+		done <- claimed{r, made, err}
+	}()
+	<-upstream.reached
+	cancel()
+	upstream.goOn() // and it answers in time
+	if got := <-done; !errors.Is(got.err, context.Canceled) || got.made.Data != nil || got.request.Holding() {
+		t.Errorf("the claim answers %v and gave %v", got.err, got.made)
+	}
+	f.wantNothingLives()
+	f.wantState(id, approval.StateApproved)
+	f.claim(id)
 }
 
 // While upstream makes the credential, people go on deciding.

@@ -90,6 +90,29 @@ func TestClosingBreaksOffAClaimAndWaitsUntilItIsTakenBack(t *testing.T) {
 	f.wantNothingLives()
 }
 
+// The next instance must know that the grant is over, and does not have to wait for its window.
+func TestClosingBreaksOffAnEndAndRecordsHowFarItGot(t *testing.T) {
+	f := newVaultFixture(t)
+	r := f.active()
+	upstream := f.stopAt("/sys/leases/revoke")
+	done := make(chan error, 1)
+	ctx := t.Context()
+	go func() { done <- f.EndLease(ctx, f.storage, r.ID, r.Handles()) }()
+	<-upstream.reached
+	f.Close()
+	if left := f.stored(r.ID); left.End == nil || left.End.Confirmed() || len(left.Handles()) != 1 || left.Attempts["lease"].Problem == "" {
+		t.Errorf("on record is the end %+v, held %v", left.End, left.Held)
+	}
+	if err := <-done; err == nil {
+		t.Error("the end reports success")
+	}
+	upstream.goOn()
+	f.restart()
+	f.work()
+	f.wantEnded(r.ID, approval.LeaseRevoked)
+	f.wantNothingLives()
+}
+
 // A process may serve an old and a new instance of the engine over the same storage.
 func TestAClosedInstanceWritesNothingWhileANewOneWorks(t *testing.T) {
 	f := newVaultFixture(t)

@@ -53,8 +53,8 @@ func TestOnlyRequestsThatWaitCount(t *testing.T) {
 		return err != nil
 	}
 	listOpen(ctx, t, s, d)
-	pending := asked(t, "alice", start)
-	save(ctx, t, s, d, active(t, "alice"), pending, apply(t, pending, start, approve("bob", pending), approve("carol", pending)), asked(t, "dave", start))
+	pending := newRequest(t, "alice", start)
+	save(ctx, t, s, d, active(t, "alice"), pending, apply(t, pending, start, approve("bob", pending), approve("carol", pending)), newRequest(t, "dave", start))
 	if tooMany(start) {
 		t.Error("a granted request counts")
 	}

@@ -17,7 +17,7 @@ func fileMonths(t *testing.T, s *store.Store[config], d *disk) (ids []string) {
 	for month := range 12 {
 		for day := range 2 {
 			at := time.Date(2026, time.January+time.Month(month), 1+20*day, 0, 0, 0, 0, time.UTC)
-			r := asked(t, "alice", at)
+			r := newRequest(t, "alice", at)
 			file(t.Context(), t, s, d, apply(t, r, at, cancel(r)))
 			ids = append(ids, r.ID)
 		}
@@ -107,7 +107,7 @@ func TestOnlyMonthsThatAreReachedAreListed(t *testing.T) {
 func TestEndedRequestThatIsOpenTooIsNotDeleted(t *testing.T) {
 	ctx := t.Context()
 	s, d := store.New[config](), &disk{}
-	r := asked(t, "alice", start)
+	r := newRequest(t, "alice", start)
 	save(ctx, t, s, d, r)
 	over := apply(t, r, start, cancel(r))
 	d.failAll("delete open/")
@@ -136,7 +136,7 @@ func TestEndedRequestThatIsOpenTooIsNotDeleted(t *testing.T) {
 func TestFilingTakesTwoWritesAndCanBeRepeated(t *testing.T) {
 	ctx := t.Context()
 	s, d := store.New[config](), &disk{}
-	r := asked(t, "alice", start)
+	r := newRequest(t, "alice", start)
 	save(ctx, t, s, d, r)
 	d.seen()
 	over := apply(t, r, start, cancel(r))

@@ -101,8 +101,8 @@ func buildRecord(id, by string, at time.Time) (approval.Record, error) {
 	}, at)
 }
 
-// asked is a new request, which is not stored.
-func asked(t rapid.TB, by string, at time.Time) approval.Request {
+// newRequest is a new request, which is not stored.
+func newRequest(t rapid.TB, by string, at time.Time) approval.Request {
 	t.Helper()
 	made, err := buildRecord(idAt(at), by, at)
 	must(t, err)
@@ -163,7 +163,7 @@ func giveGrant(t rapid.TB, r approval.Request, until time.Time) approval.Command
 
 func approved(t rapid.TB, by string) approval.Request {
 	t.Helper()
-	r := asked(t, by, start)
+	r := newRequest(t, by, start)
 	return apply(t, r, start, approve("bob", r), approve("carol", r))
 }
 

@@ -130,10 +130,10 @@ func TestOpenRequestsAreFoundWithoutReadingEndedOnes(t *testing.T) {
 	ctx := t.Context()
 	s, d := store.New[config](), &disk{}
 	for range 50 {
-		r := asked(t, "alice", start)
+		r := newRequest(t, "alice", start)
 		file(ctx, t, s, d, apply(t, r, start, cancel(r)))
 	}
-	save(ctx, t, s, d, asked(t, "alice", start), active(t, "alice"))
+	save(ctx, t, s, d, newRequest(t, "alice", start), active(t, "alice"))
 	must(t, d.InmemStorage.Put(ctx, &logical.StorageEntry{Key: "open/of-other-making", Value: []byte("{}")}))
 	d.seen()
 
@@ -164,7 +164,7 @@ func TestListGoesFromTheNewestToTheOldestAndVisitsEachOnce(t *testing.T) {
 		s, d := store.New[config](), &disk{}
 		var want []string
 		for i := range 25 {
-			r := asked(t, []string{"alice", "dave"}[i%2], after(time.Duration(i)*time.Minute))
+			r := newRequest(t, []string{"alice", "dave"}[i%2], after(time.Duration(i)*time.Minute))
 			save(ctx, t, s, d, r)
 			if r.Ask.Requester.Name == "alice" {
 				want = append([]string{r.ID}, want...)
@@ -197,7 +197,7 @@ func TestWhoLooksThroughOpenRequestsMayChangeThem(t *testing.T) {
 	ctx := t.Context()
 	s, d := store.New[config](), &disk{}
 	for range 200 {
-		save(ctx, t, s, d, asked(t, "alice", start))
+		save(ctx, t, s, d, newRequest(t, "alice", start))
 	}
 	ids := idsOf(listOpen(ctx, t, s, d))
 	visited := 0
@@ -221,7 +221,7 @@ func TestWhatAnotherNodeWroteIsReadAgain(t *testing.T) {
 	must(t, here.Policies.Put(ctx, d, "two", policy()))
 	must(t, here.Groups.Put(ctx, d, "dba", approval.ApproverGroup{Name: "dba", EntityIDs: []string{"a"}}))
 	must(t, here.Config.Put(ctx, d, config{Address: "old"}))
-	r := asked(t, "alice", start)
+	r := newRequest(t, "alice", start)
 	save(ctx, t, here, d, r)
 	listOpen(ctx, t, here, d)
 
@@ -248,7 +248,7 @@ func TestWhatAnotherNodeWroteIsReadAgain(t *testing.T) {
 		t.Errorf("still open: %v", found)
 	}
 
-	r = asked(t, "alice", start)
+	r = newRequest(t, "alice", start)
 	save(ctx, t, there, d, r)
 	here.Invalidate("open/" + r.ID)
 	d.seen()

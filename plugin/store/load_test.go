@@ -90,7 +90,7 @@ var besideTheLoader = map[string]func(ctx context.Context, t *testing.T, s *stor
 	},
 	"creation by another node": func(ctx context.Context, t *testing.T, s *store.Store[config], d *disk, _ approval.Request) {
 		t.Helper()
-		made := asked(t, "erin", start)
+		made := newRequest(t, "erin", start)
 		defer s.Invalidate("open/" + made.ID)
 		save(ctx, t, store.New[config](), d, made)
 	},
@@ -108,7 +108,7 @@ func TestWriteBesideTheLoaderWins(t *testing.T) {
 			t.Run(name+" at "+place, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					ctx := t.Context()
-					r, other := asked(t, "alice", start), asked(t, "dave", start)
+					r, other := newRequest(t, "alice", start), newRequest(t, "dave", start)
 					s, d := prepare(t, r, other)
 					if place == "get open/" {
 						place += r.ID
@@ -139,7 +139,7 @@ func TestWriteBesideTheLoaderWins(t *testing.T) {
 func TestWhoeverNeedsOneRecordDoesNotWaitForTheLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
-		r, other, ended := asked(t, "alice", start), asked(t, "dave", start), asked(t, "erin", start)
+		r, other, ended := newRequest(t, "alice", start), newRequest(t, "dave", start), newRequest(t, "erin", start)
 		s, d := prepare(t, r, other)
 		file(ctx, t, s, d, apply(t, ended, start, cancel(ended)))
 		release := d.stop("get open/" + r.ID)
@@ -175,7 +175,7 @@ func TestWhoeverNeedsOneRecordDoesNotWaitForTheLoad(t *testing.T) {
 
 func TestWaitingForTheLoadEndsWithTheCallersContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := asked(t, "alice", start)
+		r := newRequest(t, "alice", start)
 		s, d := prepare(t, r)
 		release := d.stop("get open/" + r.ID)
 		loader := startList(t.Context(), s, d)
@@ -204,7 +204,7 @@ func TestAnotherTakesTheLoadOverWhenItsCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var requests []approval.Request
 		for range 40 {
-			requests = append(requests, asked(t, "alice", start))
+			requests = append(requests, newRequest(t, "alice", start))
 		}
 		s, d := prepare(t, requests...)
 		d.stop("get open/" + requests[20].ID)
@@ -233,7 +233,7 @@ func TestFailedLoadIsAnErrorForAllWhoWaitedAndIsTriedAgain(t *testing.T) {
 	for _, place := range []string{"list open/", "get open/"} {
 		t.Run(place, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := asked(t, "alice", start)
+				r := newRequest(t, "alice", start)
 				s, d := prepare(t, r)
 				if place == "get open/" {
 					place += r.ID

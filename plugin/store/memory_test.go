@@ -31,7 +31,7 @@ func BenchmarkIndex(b *testing.B) {
 	listOpen(ctx, b, made, d)
 	var requests []approval.Request
 	for i := range volume {
-		r := asked(b, fmt.Sprint(i%people), start.Add(time.Duration(i)*time.Second))
+		r := newRequest(b, fmt.Sprint(i%people), start.Add(time.Duration(i)*time.Second))
 		if i%4 == 0 { // some are half approved
 			r = apply(b, r, start.Add(time.Duration(i)*time.Second), approve("bob", r))
 		}

@@ -79,7 +79,7 @@ func TestDamagedRequestIsRefusedAndKeepsNobodyFromAnything(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, d := store.New[config](), &disk{}
-			r := asked(t, "alice", start)
+			r := newRequest(t, "alice", start)
 			talks := approval.Decide{Approver: standing("bob"), Requester: standing("alice"), Verdict: approval.Approve, Comment: "yes"}
 			r = apply(t, r, start, talks, approve("carol", r))
 			r = apply(t, r, start, beginClaim(t, r))
@@ -109,7 +109,7 @@ func TestDamagedRequestIsRefusedAndKeepsNobodyFromAnything(t *testing.T) {
 func TestRequestUnderAnotherIDIsRefused(t *testing.T) {
 	ctx := t.Context()
 	s, d := store.New[config](), &disk{}
-	granted, pending := active(t, "alice"), asked(t, "alice", start)
+	granted, pending := active(t, "alice"), newRequest(t, "alice", start)
 	save(ctx, t, s, d, granted, pending)
 	entry, err := d.InmemStorage.Get(ctx, "open/"+granted.ID)
 	must(t, err)
@@ -190,9 +190,9 @@ func TestRequestsComeBackAsTheyWere(t *testing.T) {
 	granted := active(t, "alice")
 	ending := apply(t, granted, start, approval.Revoke{By: standing("bob")}, approval.Gone{Handle: token.Key()})
 	for name, r := range map[string]approval.Request{
-		"pending": asked(t, "alice", start), "approved": approved(t, "alice"), "active": granted, "ending": ending,
+		"pending": newRequest(t, "alice", start), "approved": approved(t, "alice"), "active": granted, "ending": ending,
 		"failing":   ending.Failed(lease.Key(), "upstream is down", start),
-		"cancelled": apply(t, asked(t, "alice", start), start, cancel(asked(t, "alice", start))),
+		"cancelled": apply(t, newRequest(t, "alice", start), start, cancel(newRequest(t, "alice", start))),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, d := store.New[config](), &disk{}

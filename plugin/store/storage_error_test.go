@@ -17,8 +17,8 @@ type errorFixture struct {
 
 func newErrorFixture(t *testing.T) errorFixture {
 	t.Helper()
-	r := asked(t, "alice", start)
-	return errorFixture{t, asked(t, "alice", start), apply(t, r, start, cancel(r))}
+	r := newRequest(t, "alice", start)
+	return errorFixture{t, newRequest(t, "alice", start), apply(t, r, start, cancel(r))}
 }
 
 func (e errorFixture) disk() *disk {
@@ -151,7 +151,7 @@ func TestFailedWriteIsReadAgainWhetherOrNotItHadAnEffect(t *testing.T) {
 			ctx := t.Context()
 			s, d := store.New[config](), &disk{}
 			must(t, s.Roles.Put(ctx, d, "db", role("database/creds/app")))
-			r, granted := asked(t, "alice", start), active(t, "alice")
+			r, granted := newRequest(t, "alice", start), active(t, "alice")
 			save(ctx, t, s, d, r, granted)
 			listOpen(ctx, t, s, d)
 
@@ -239,7 +239,7 @@ func TestRequestWithAnIDOfOtherMakingIsNeverStored(t *testing.T) {
 	ctx := t.Context()
 	s, d := store.New[config](), &disk{}
 	for _, id := range []string{"f47ac10b-58cc-4372-a567-0e02b2c3d479", "../config", "", "x"} { // the first, a UUIDv4, has no month
-		r := apply(t, asked(t, "alice", start), start, cancel(asked(t, "alice", start)))
+		r := apply(t, newRequest(t, "alice", start), start, cancel(newRequest(t, "alice", start)))
 		r.ID = id
 		wantError(t, s.Requests.Save(ctx, d, r), id)
 		wantError(t, s.Requests.File(ctx, d, r), id)

@@ -20,7 +20,7 @@ type calls struct{ reads, writes, http int }
 func countCalls(ctx context.Context, s *setting) (map[string]calls, error) {
 	var mu sync.Mutex
 	var now calls
-	stage, err := enginetest.New(ctx, s.Address(), func(name string, do func() error) error {
+	engine, err := enginetest.New(ctx, s.Address(), func(name string, do func() error) error {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -36,13 +36,13 @@ func countCalls(ctx context.Context, s *setting) (map[string]calls, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer stage.Close()
+	defer engine.Close()
 	write := func(who, path string, data map[string]any) *logical.Response {
 		if err != nil {
 			return &logical.Response{}
 		}
 		var answer *logical.Response
-		if answer, err = stage.Call(ctx, logical.UpdateOperation, who, path, data); err != nil {
+		if answer, err = engine.Call(ctx, logical.UpdateOperation, who, path, data); err != nil {
 			err = fmt.Errorf("%s: %w", path, err)
 		}
 		return answer
@@ -51,7 +51,7 @@ func countCalls(ctx context.Context, s *setting) (map[string]calls, error) {
 	if secretErr != nil {
 		return nil, secretErr
 	}
-	write("", "config", map[string]any{"address": stage.Address, "role_id": s.mount.RoleID, "secret_id": secretID, "token_role": s.mount.TokenRole})
+	write("", "config", map[string]any{"address": engine.Address, "role_id": s.mount.RoleID, "secret_id": secretID, "token_role": s.mount.TokenRole})
 	write("", "approver-groups/ops", map[string]any{"entity_ids": []any{"approver", "reader"}})
 	write("", "policies/one", map[string]any{"rules": []any{map[string]any{"name": "ops", "approver_groups": []any{"ops"}, "approvals": 1}}})
 	write("", "roles/otp", map[string]any{
@@ -72,14 +72,14 @@ func countCalls(ctx context.Context, s *setting) (map[string]calls, error) {
 		})
 		count("inbox", func() {
 			if err == nil {
-				_, err = stage.Call(ctx, logical.ListOperation, "reader", "inbox/", nil)
+				_, err = engine.Call(ctx, logical.ListOperation, "reader", "inbox/", nil)
 			}
 		})
 		count("approve", func() { write("approver", "approve", map[string]any{"id": id}) })
 		count("claim", func() { lease = write("asker", "claim", map[string]any{"id": id}).Secret })
 		count("lease revoke", func() {
 			if err == nil {
-				err = stage.Revoke(ctx, lease)
+				err = engine.Revoke(ctx, lease)
 			}
 		})
 	}

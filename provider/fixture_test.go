@@ -52,8 +52,8 @@ func factories() map[string]func() (tfprotov6.ProviderServer, error) {
 	}
 }
 
-// world is one mount with people around it: alice asks, bob and carol are the identity group dba.
-type world struct {
+// fixture is one mount with people around it: alice asks, bob and carol are the identity group dba.
+type fixture struct {
 	*vaulttest.Cluster
 	t                 *testing.T
 	mount             *vaulttest.Mount
@@ -61,18 +61,18 @@ type world struct {
 	dba               *vaulttest.Group
 }
 
-func newWorld(t *testing.T, o vaulttest.MountOptions) *world {
+func newFixture(t *testing.T, o vaulttest.MountOptions) *fixture {
 	t.Helper()
-	return worldOn(t, vaulttest.Shared(t), o)
+	return newFixtureOn(t, vaulttest.Shared(t), o)
 }
 
-func worldOn(t *testing.T, cluster *vaulttest.Cluster, o vaulttest.MountOptions) *world {
+func newFixtureOn(t *testing.T, cluster *vaulttest.Cluster, o vaulttest.MountOptions) *fixture {
 	t.Helper()
 	ctx := t.Context()
 	if o.ExtraPolicy == "" {
 		o.ExtraPolicy = `path "identity/group/id/*" { capabilities = ["read"] }`
 	}
-	w := &world{Cluster: cluster, t: t}
+	w := &fixture{Cluster: cluster, t: t}
 	var err error
 	if w.mount, err = w.Mount(ctx, o); err != nil {
 		t.Fatal(err)
@@ -89,14 +89,14 @@ func worldOn(t *testing.T, cluster *vaulttest.Cluster, o vaulttest.MountOptions)
 }
 
 // hcl is a configuration of the mount's administrator.
-func (w *world) hcl(body string) string { return w.hclAs(w.Root().Token(), body) }
+func (w *fixture) hcl(body string) string { return w.hclAs(w.Root().Token(), body) }
 
-func (w *world) hclAs(token, body string) string {
+func (w *fixture) hclAs(token, body string) string {
 	return fmt.Sprintf("provider \"vaultjit\" {\n  address = %q\n  token = %q\n  mount = %q\n}\n", w.Address(), token, w.mount.Path) + body
 }
 
 // set writes below the mount as its administrator.
-func (w *world) set(path string, data map[string]any) {
+func (w *fixture) set(path string, data map[string]any) {
 	w.t.Helper()
 	if _, err := w.mount.Write(w.t.Context(), path, data); err != nil {
 		w.t.Fatal(err)
@@ -104,7 +104,7 @@ func (w *world) set(path string, data map[string]any) {
 }
 
 // get reads below the mount as its administrator; nil if there is nothing.
-func (w *world) get(path string) map[string]any {
+func (w *fixture) get(path string) map[string]any {
 	w.t.Helper()
 	secret, err := w.mount.Read(w.t.Context(), path)
 	if err != nil {
@@ -117,7 +117,7 @@ func (w *world) get(path string) map[string]any {
 }
 
 // remote checks what Vault itself has, rather than what the provider says.
-func (w *world) remote(path string, want map[string]any) resource.TestCheckFunc {
+func (w *fixture) remote(path string, want map[string]any) resource.TestCheckFunc {
 	return func(*terraform.State) error {
 		got := w.get(path)
 		if want == nil {

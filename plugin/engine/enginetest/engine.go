@@ -20,8 +20,8 @@ import (
 // Step sees one call of the engine's; see [watch.Step].
 type Step = watch.Step
 
-// Stage is one engine over one storage.
-type Stage struct {
+// Engine is one engine over one storage.
+type Engine struct {
 	// Address is where the engine reaches Vault: a proxy before the real one.
 	Address string
 
@@ -32,56 +32,56 @@ type Stage struct {
 }
 
 // New starts an engine that reaches the Vault at the given address. The people are entity ids, each with a login of the same name.
-func New(ctx context.Context, vaultAddress string, step Step, people ...string) (*Stage, error) {
+func New(ctx context.Context, vaultAddress string, step Step, people ...string) (*Engine, error) {
 	vault, err := url.Parse(vaultAddress)
 	if err != nil {
 		return nil, fmt.Errorf("the address of Vault: %w", err)
 	}
-	s := &Stage{storage: watch.Storage(&logical.InmemStorage{}, step), people: map[string]bool{}}
+	e := &Engine{storage: watch.Storage(&logical.InmemStorage{}, step), people: map[string]bool{}}
 	for _, id := range people {
-		s.people[id] = true
+		e.people[id] = true
 	}
-	s.proxy = httptest.NewServer(watch.HTTP(vault, step))
-	s.Address = s.proxy.URL
-	return s, s.Restart(ctx)
+	e.proxy = httptest.NewServer(watch.HTTP(vault, step))
+	e.Address = e.proxy.URL
+	return e, e.Restart(ctx)
 }
 
 // Close ends the proxy.
-func (s *Stage) Close() { s.proxy.Close() }
+func (e *Engine) Close() { e.proxy.Close() }
 
 // Restart is what Vault does after its plugin died: a new engine over the same storage.
-func (s *Stage) Restart(ctx context.Context) error {
+func (e *Engine) Restart(ctx context.Context) error {
 	backend, err := engine.Factory(ctx, &logical.BackendConfig{
 		Logger: hclog.NewNullLogger(),
 		System: bystanders{
 			StaticSystemView: logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour},
-			people:           s.people,
+			people:           e.people,
 		},
 	})
-	s.backend = backend
+	e.backend = backend
 	return err
 }
 
 // Call is a call of somebody's. A refusal is returned as an error.
-func (s *Stage) Call(ctx context.Context, op logical.Operation, who, path string, data map[string]any) (*logical.Response, error) {
-	return s.handle(ctx, &logical.Request{Operation: op, Path: path, Data: data, EntityID: who, DisplayName: who})
+func (e *Engine) Call(ctx context.Context, op logical.Operation, who, path string, data map[string]any) (*logical.Response, error) {
+	return e.handle(ctx, &logical.Request{Operation: op, Path: path, Data: data, EntityID: who, DisplayName: who})
 }
 
 // Periodic is Vault's call for periodic work.
-func (s *Stage) Periodic(ctx context.Context) error {
-	_, err := s.handle(ctx, &logical.Request{Operation: logical.RollbackOperation})
+func (e *Engine) Periodic(ctx context.Context) error {
+	_, err := e.handle(ctx, &logical.Request{Operation: logical.RollbackOperation})
 	return err
 }
 
 // Revoke is Vault's call when a lease ends.
-func (s *Stage) Revoke(ctx context.Context, lease *logical.Secret) error {
-	_, err := s.handle(ctx, &logical.Request{Operation: logical.RevokeOperation, Secret: lease})
+func (e *Engine) Revoke(ctx context.Context, lease *logical.Secret) error {
+	_, err := e.handle(ctx, &logical.Request{Operation: logical.RevokeOperation, Secret: lease})
 	return err
 }
 
-func (s *Stage) handle(ctx context.Context, req *logical.Request) (*logical.Response, error) {
-	req.Storage = s.storage
-	response, err := s.backend.HandleRequest(ctx, req)
+func (e *Engine) handle(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+	req.Storage = e.storage
+	response, err := e.backend.HandleRequest(ctx, req)
 	if err == nil && response.IsError() {
 		err = response.Error()
 	}
@@ -94,7 +94,7 @@ type bystanders struct {
 	people map[string]bool
 }
 
-// EntityInfo knows the people of the stage and nobody else.
+// EntityInfo knows the people of the engine and nobody else.
 func (b bystanders) EntityInfo(id string) (*logical.Entity, error) {
 	if !b.people[id] {
 		return nil, nil
