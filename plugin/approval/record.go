@@ -1,7 +1,6 @@
 package approval
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -119,16 +118,7 @@ var decoders = map[string]func(json.RawMessage) (Event, error){
 	Ended{}.kind():      decodeEvent[Ended],
 }
 
-func decodeEvent[E Event](text json.RawMessage) (Event, error) { return decodeStrictly[E](text) }
-
-func decodeStrictly[T any](text []byte) (T, error) {
-	var value T
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	decoder.UseNumber()
-	err := decoder.Decode(&value)
-	return value, err
-}
+func decodeEvent[E Event](text json.RawMessage) (Event, error) { return grant.DecodeStrictly[E](text) }
 
 // UnmarshalJSON refuses kinds and fields that this release does not know: half a history must not pass for a history.
 func (es *Events) UnmarshalJSON(text []byte) error {

@@ -19,7 +19,7 @@ func Replay(record Record) (Request, error) {
 	if record.Digest == "" || digestOf(record.Asked) != record.Digest {
 		return Request{}, errors.New("its digest does not match what was asked")
 	}
-	ask, err := decodeStrictly[Ask](record.Asked)
+	ask, err := grant.DecodeStrictly[Ask](record.Asked)
 	if err != nil {
 		return Request{}, fmt.Errorf("what was asked: %w", err)
 	}

@@ -132,7 +132,7 @@ func (s *Stored) UnmarshalJSON(text []byte) error {
 	if Kind(kind) != KindSecret {
 		return fmt.Errorf("grant specification: kind %q is not known to this release", kind)
 	}
-	secret, err := decodeStrictly[Secret](body)
+	secret, err := DecodeStrictly[Secret](body)
 	if err != nil {
 		return fmt.Errorf("grant specification of kind %q: %w", kind, err)
 	}
@@ -153,7 +153,8 @@ func onlyKey(text []byte) (string, json.RawMessage, error) {
 	return key, object[key], nil
 }
 
-func decodeStrictly[T any](text []byte) (T, error) {
+// DecodeStrictly decodes JSON as it is stored: unknown fields are refused, and numbers keep their digits.
+func DecodeStrictly[T any](text []byte) (T, error) {
 	var value T
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()

@@ -83,13 +83,13 @@ func (hs *Handles) UnmarshalJSON(text []byte) error {
 		var h Handle
 		switch key {
 		case Token{}.Key():
-			h, err = decodeStrictly[Token](body)
+			h, err = DecodeStrictly[Token](body)
 		case Lease{}.Key():
-			h, err = decodeStrictly[Lease](body)
+			h, err = DecodeStrictly[Lease](body)
 		case Answer{}.Key():
-			h, err = decodeStrictly[Answer](body)
+			h, err = DecodeStrictly[Answer](body)
 		case Member{}.Key():
-			h, err = decodeStrictly[Member](body)
+			h, err = DecodeStrictly[Member](body)
 		default:
 			err = fmt.Errorf("it is not known to this release")
 		}

@@ -102,7 +102,7 @@ func (i *Issuer) PolicyWarnings(ctx context.Context, policies []string) []string
 	if err != nil || role == nil {
 		return nil
 	}
-	allowed, globs := listWords(role.Data["allowed_policies"]), listWords(role.Data["allowed_policies_glob"])
+	allowed, globs := session.ListWords(role.Data["allowed_policies"]), session.ListWords(role.Data["allowed_policies_glob"])
 	if len(allowed)+len(globs) == 0 {
 		return nil
 	}
@@ -140,15 +140,4 @@ func (i *Issuer) warnOfTokenRole(ctx context.Context) []string {
 		warn("allowed_policies is empty, so it does not limit what a grant can get; list the grant policies there")
 	}
 	return warnings
-}
-
-func listWords(value any) []string {
-	list, _ := value.([]any)
-	var out []string
-	for _, item := range list {
-		if word, ok := item.(string); ok {
-			out = append(out, word)
-		}
-	}
-	return out
 }

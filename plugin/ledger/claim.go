@@ -151,11 +151,11 @@ func (c *claim) step(ctx context.Context, command func() approval.Command, now t
 
 // giveUp ends whatever the claim made, and says why nothing was given.
 func (c *claim) giveUp(inHand grant.Handles, cause error) error {
-	// It goes on while the life ends, which waits for run.
+	// It goes on while the life ends, which waits for run. Nobody else ends anything of a request that is being claimed.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.caller), handlerTime-makingTime)
 	defer cancel()
 	token, _ := inHand.Find(grant.Token{}.Key()).(grant.Token)
-	if err := c.end(ctx, c.storage, c.view, approval.AbortClaim{Token: token}, inHand); err != nil {
+	if err := c.endNow(ctx, c.storage, c.view, approval.AbortClaim{Token: token}, inHand, c.now()); err != nil {
 		return errors.Join(cause, fmt.Errorf("taking back what the claim made: %w", err))
 	}
 	if c.request.Holding() && c.request.Knows(token) {

@@ -98,6 +98,28 @@ func TestAClaimThatComesTooLateLeavesTheGrantOfTheOtherAlone(t *testing.T) {
 	}
 }
 
+func TestSettleThatWaitedLeavesAClaimThatBeganMeanwhileAlone(t *testing.T) {
+	f := newVaultFixture(t)
+	id := f.approved()
+	ending := f.settling.join(id)
+	must(t, ending.acquire(t.Context()))
+	settled := make(chan error, 1)
+	go func() {
+		_, err := f.Settle(t.Context(), f.storage, id)
+		settled <- err
+	}()
+	await(t, func() bool { return f.settling.usersOf(id) == 2 })
+	at := f.stopAt("/creds/otp")
+	claimed := f.startClaim(id)
+	<-at.reached
+	ending.release()
+	ending.leave()
+	must(t, <-settled)
+	at.goOn()
+	must(t, (<-claimed).err)
+	f.wantState(id, approval.StateActive)
+}
+
 func TestNobodySettlesAClaimUnderWay(t *testing.T) {
 	f := newVaultFixture(t)
 	id := f.approved()

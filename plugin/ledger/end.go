@@ -34,11 +34,6 @@ func (l *Ledger) Revoke(ctx context.Context, s logical.Storage, id string, who p
 	} else if command == nil || refusal.Of(err) != nil {
 		return v.request, err
 	}
-	ctx, done, err := l.life.begin(ctx, handlerTime)
-	if err != nil {
-		return v.request, err
-	}
-	defer done()
 	err = l.end(ctx, s, v, command, v.request.Handles())
 	return v.request, err
 }
@@ -46,14 +41,9 @@ func (l *Ledger) Revoke(ctx context.Context, s logical.Storage, id string, who p
 // EndLease ends a grant because its lease is over in Vault. The handles that the lease itself carries are ended also when
 // the record is gone or cannot be read. It returns nil only when all is gone and that is written.
 func (l *Ledger) EndLease(ctx context.Context, s logical.Storage, id string, inHand grant.Handles) error {
-	ctx, done, err := l.life.begin(ctx, handlerTime)
-	if err != nil {
-		return err
-	}
-	defer done()
 	v := l.look(id)
 	defer v.leave()
-	err = l.end(ctx, l.life.guard(s), v, approval.LeaseEnded{}, inHand)
+	err := l.end(ctx, l.life.guard(s), v, approval.LeaseEnded{}, inHand)
 	if err == nil && v.request.Holding() {
 		err = fmt.Errorf("the grant of request %s has not ended: %s", id, v.request.End.LastError)
 	}
@@ -64,46 +54,55 @@ func (l *Ledger) EndLease(ctx context.Context, s logical.Storage, id string, inH
 func (l *Ledger) Settle(ctx context.Context, s logical.Storage, id string) (approval.Request, error) {
 	v := l.look(id)
 	defer v.leave()
-	ctx, done, err := l.life.begin(ctx, handlerTime)
-	if err != nil {
-		return approval.Request{}, err
-	}
-	defer done()
 	r, err := l.requests.LoadOpen(ctx, s, id)
 	if err != nil || r == nil {
 		return approval.Request{}, err
 	}
 	v.request = *r
-	if !l.flights.has(id, l.now()) {
-		err = l.end(ctx, l.life.guard(s), v, nil, nil)
-	}
+	err = l.end(ctx, l.life.guard(s), v, nil, nil)
 	return v.request, err
 }
 
-// end is the only code that ends anything. It ends what the request holds and is over, and what the caller has in hand,
-// and then records what is gone. because says why it is over, if the record may not say so yet; without it, only what is
-// due for another try is tried.
-func (l *Ledger) end(ctx context.Context, s logical.Storage, v *view, because approval.Command, inHand grant.Handles) error {
+// end ends something as the only one, and goes on for a moment if the caller goes away; waiting for somebody else who
+// ends the same ends with the caller.
+func (l *Ledger) end(caller context.Context, s logical.Storage, v *view, because approval.Command, inHand grant.Handles) error {
 	arrived := l.now()
 	ending := l.settling.join(v.name)
 	defer ending.leave()
-	if err := ending.acquire(ctx); err != nil {
+	if err := ending.acquire(caller); err != nil {
 		return err
 	}
 	defer ending.release()
+	if because == nil && l.flights.has(v.name, l.now()) {
+		return nil
+	}
+	ctx, done, err := l.life.begin(caller, handlerTime)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return l.endNow(ctx, s, v, because, inHand, arrived)
+}
+
+// endNow is the only code that ends anything. It ends what the request holds and is over, and what the caller has in hand,
+// and then records what is gone. because says why it is over, if the record may not say so yet; without it, only what is
+// due for another try is tried.
+func (l *Ledger) endNow(ctx context.Context, s logical.Storage, v *view, because approval.Command, inHand grant.Handles, arrived time.Time) error {
+	changed := v.isStale()
 	known, err := l.refresh(ctx, s, v)
 	if err != nil || !known {
 		// What is in hand does not stay for the record's sake.
 		return errors.Join(append(l.endAll(ctx, s, inHand).problems(), err)...)
 	}
-	if because != nil && v.request.End != nil && v.request.End.Confirmed() {
-		return nil
+	isOver := v.request.End != nil && v.request.End.Confirmed()
+	if isOver && (because != nil || changed) {
+		return nil // whoever confirmed the end has filed the request, or the periodic work does
 	}
-	over, err := l.over(v.request, because)
+	ending, err := l.over(v.request, because)
 	if err != nil {
 		return err
 	}
-	ends := l.endAll(ctx, s, choose(over, because, inHand, arrived, l.now()))
+	ends := l.endAll(ctx, s, choose(ending, because, inHand, arrived, l.now()))
 	// However long that took, what came of it is recorded.
 	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
@@ -114,7 +113,7 @@ func (l *Ledger) end(ctx context.Context, s logical.Storage, v *view, because ap
 		}
 		return l.noteEnds(over, ends)
 	})
-	return errors.Join(append(ends.problemsOff(over), err)...)
+	return errors.Join(append(ends.problemsOff(ending), err)...)
 }
 
 // refresh loads a request that was not loaded yet, or has changed since. It is false for one that is gone or cannot be

@@ -131,8 +131,8 @@ func collectMembers(ctx context.Context, vault *session.Session, groupID string,
 		return nil, false
 	}
 	known = true
-	entityIDs = listWords(group["member_entity_ids"])
-	for _, inner := range listWords(group["member_group_ids"]) {
+	entityIDs = session.ListWords(group["member_entity_ids"])
+	for _, inner := range session.ListWords(group["member_group_ids"]) {
 		more, ok := collectMembers(ctx, vault, inner, seen)
 		entityIDs, known = append(entityIDs, more...), known && ok
 	}
@@ -160,15 +160,4 @@ func GroupWarnings(ctx context.Context, vault *session.Session, ids []string) []
 		}
 	}
 	return warnings
-}
-
-func listWords(value any) []string {
-	list, _ := value.([]any)
-	var out []string
-	for _, item := range list {
-		if word, ok := item.(string); ok {
-			out = append(out, word)
-		}
-	}
-	return out
 }

@@ -79,12 +79,7 @@ func (c *Client) askCapabilities(ctx context.Context, paths []string) (map[strin
 		return granted, nil
 	}
 	for _, path := range paths {
-		list, _ := answer.Data[path].([]any)
-		for _, item := range list {
-			if word, ok := item.(string); ok {
-				granted[path] = append(granted[path], word)
-			}
-		}
+		granted[path] = ListWords(answer.Data[path])
 	}
 	return granted, nil
 }
@@ -126,4 +121,16 @@ func Explain(err error) error {
 		said = strings.ToValidUTF8(said[:errorBytes], "") + "…"
 	}
 	return fmt.Errorf("Vault answered %d: %s", response.StatusCode, said)
+}
+
+// ListWords is a list of strings in an answer of Vault's; what is not a string is left out.
+func ListWords(value any) []string {
+	list, _ := value.([]any)
+	var words []string
+	for _, item := range list {
+		if word, ok := item.(string); ok {
+			words = append(words, word)
+		}
+	}
+	return words
 }
