@@ -63,7 +63,7 @@ func TestRequestIsClaimedThirtyTwoTimes(t *testing.T) {
 	r, world := quorate(t, prod(rule("dba", 2, "dbas")))
 	at := after(2 * time.Minute)
 	for range MaxClaims {
-		r = mustDo(t, r, at, claim(world), Gone{"token"})
+		r = mustDo(t, r, at, claim(world), Gone{Handle: "token"})
 	}
 	_, err := Do(r, claim(world), at)
 	wantRefusal(t, err, "32 claims of this request failed, which is as often as one request may be claimed; ask again")
@@ -105,7 +105,7 @@ func TestClaimBeginsOnlyWhereItsWholeEndFits(t *testing.T) {
 
 	claiming := mustDo(t, filled(t, quorum, MaxEvents-10), at, claim(world))
 	whole := grant.Handles{theToken, grant.Lease{ID: "l"}, grant.Answer{}, grant.Member{}}
-	ended := mustDo(t, claiming, at, GiveGrant{world, whole, after(30 * time.Minute)}, LeaseEnded{}, Gone{"token"}, Gone{"lease"}, Gone{"answer"}, Gone{"member"})
+	ended := mustDo(t, claiming, at, GiveGrant{world, whole, after(30 * time.Minute)}, LeaseEnded{}, Gone{Handle: "token"}, Gone{Handle: "lease"}, Gone{Handle: "answer"}, Gone{Handle: "member"})
 	if len(ended.Events) > MaxEvents {
 		t.Errorf("the whole grant took %d events", len(ended.Events))
 	}
@@ -119,13 +119,13 @@ func TestClaimAndGrantEndInAFullRecord(t *testing.T) {
 	at := after(3 * time.Minute)
 	claiming := filled(t, mustDo(t, filled(t, quorum, 200), at, claim(world)), MaxEvents)
 	wantState(t, claiming, at, StateClaiming)
-	wantState(t, mustDo(t, claiming, at, Gone{"token"}), at, StateApproved)
+	wantState(t, mustDo(t, claiming, at, Gone{Handle: "token"}), at, StateApproved)
 	// What the claim needs is kept free, so that this many decisions are not accepted beside it; if they were there, it would end.
 	_, err := Do(filled(t, claiming, 246), approve(standing("dave", "dbas")), at)
 	wantRefusal(t, err, "this request is full")
 	active := mustDo(t, claiming, at, give(world, after(30*time.Minute)))
-	for _, end := range []Command{Revoke{By: standing("alice")}, LeaseEnded{}, AbortClaim{theToken}} {
-		ended := mustDo(t, active, at, end, Gone{"token"}, Gone{"lease"})
+	for _, end := range []Command{Revoke{By: standing("alice")}, LeaseEnded{}, AbortClaim{Token: theToken}} {
+		ended := mustDo(t, active, at, end, Gone{Handle: "token"}, Gone{Handle: "lease"})
 		wantEqual(t, "finished", ended.Finished(at), true)
 		replayed(t, ended)
 	}

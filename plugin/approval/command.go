@@ -36,7 +36,10 @@ type (
 		Until   time.Time
 	}
 	// AbortClaim says that the claim with this token gave nothing out, whatever was recorded of it.
-	AbortClaim struct{ Token grant.Token }
+	AbortClaim struct {
+		Token       grant.Token
+		NothingSent bool
+	}
 	// Revoke is somebody's end of a grant. By is who; Auditor and Operator say what else entitles them.
 	Revoke struct {
 		By                Standing
@@ -44,8 +47,12 @@ type (
 	}
 	// LeaseEnded says that the lease of the grant is over in Vault.
 	LeaseEnded struct{}
-	// Gone says that one handle is gone, by its key: of a grant that is over, or of a claim that gave nothing.
-	Gone struct{ Handle string }
+	// Gone says that one handle is gone, by its key: of a grant that is over, or of a claim that gave nothing. NothingSent
+	// says that nothing was made with the token of the claim.
+	Gone struct {
+		Handle      string
+		NothingSent bool
+	}
 )
 
 func (Decide) command()     {}

@@ -175,7 +175,7 @@ func (r Request) endLease(now time.Time) ([]Event, error) {
 func (r Request) loseHandle(c Gone, now time.Time) ([]Event, error) {
 	if r.Claim != nil {
 		if c.Handle == r.Claim.Token.Key() {
-			return []Event{ClaimEnded{Stamp{At: now}}}, nil
+			return []Event{ClaimEnded{Stamp: Stamp{At: now}, NothingSent: c.NothingSent}}, nil
 		}
 		return nil, nil
 	}

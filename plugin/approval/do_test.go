@@ -113,8 +113,8 @@ func TestEveryCommandInEveryState(t *testing.T) {
 		})},
 		{"ended, not confirmed", ending, now, StateEnded, over},
 		{"ended, failed once", ending.Failed("lease", "upstream is down", start), now, StateEnded, over},
-		{"ended, half of it gone", mustDo(t, ending, start, Gone{"token"}), now, StateEnded, with(over, func(o *outcomes) { o.goneToken = stays + "ended" })},
-		{"ended, confirmed", mustDo(t, ending, start, Gone{"token"}, Gone{"lease"}), now, StateEnded, with(dead("ended"), func(o *outcomes) {
+		{"ended, half of it gone", mustDo(t, ending, start, Gone{Handle: "token"}), now, StateEnded, with(over, func(o *outcomes) { o.goneToken = stays + "ended" })},
+		{"ended, confirmed", mustDo(t, ending, start, Gone{Handle: "token"}, Gone{Handle: "lease"}), now, StateEnded, with(dead("ended"), func(o *outcomes) {
 			o.revoke = "the grant has ended already, at 2026-03-02T09:00:00.000Z (revoked)"
 		})},
 		{"nothing", Request{}, now, StateExpired, with(dead("expired"), func(o *outcomes) {
@@ -129,8 +129,8 @@ func TestEveryCommandInEveryState(t *testing.T) {
 		here.Role = &RoleNow{Policy: "prod", Fingerprint: c.request.Ask.RoleFingerprint, MayAsk: true}
 		commands := map[string]Command{
 			"approve": approve(dave), "deny": deny(dave), "withdraw": Withdraw{bob}, "cancel": Cancel{alice},
-			"beginClaim": claim(here), "giveGrant": give(here, c.at.Add(30*time.Minute)), "abortClaim": AbortClaim{theToken},
-			"revoke": Revoke{By: alice}, "leaseEnded": LeaseEnded{}, "goneToken": Gone{"token"}, "goneLease": Gone{"lease"}, "nothing": nil,
+			"beginClaim": claim(here), "giveGrant": give(here, c.at.Add(30*time.Minute)), "abortClaim": AbortClaim{Token: theToken},
+			"revoke": Revoke{By: alice}, "leaseEnded": LeaseEnded{}, "goneToken": Gone{Handle: "token"}, "goneLease": Gone{Handle: "lease"}, "nothing": nil,
 		}
 		fields := reflect.ValueOf(c.outcomes)
 		wantEqual(t, "number of commands", fields.NumField(), len(commands))
@@ -179,7 +179,7 @@ func TestEveryCommandInEveryState(t *testing.T) {
 
 func TestPointersToCommandsAreNoCommands(t *testing.T) {
 	r := newRequest(t, prod(rule("dba", 1, "dbas")))
-	for _, command := range []Command{nil, &Decide{}, &Withdraw{}, &Cancel{}, &BeginClaim{}, &GiveGrant{}, &AbortClaim{theToken}, &Revoke{}, &LeaseEnded{}, &Gone{}} {
+	for _, command := range []Command{nil, &Decide{}, &Withdraw{}, &Cancel{}, &BeginClaim{}, &GiveGrant{}, &AbortClaim{Token: theToken}, &Revoke{}, &LeaseEnded{}, &Gone{}} {
 		events, err := Do(r, command, start)
 		wantRefusal(t, err, "is no command for a request")
 		wantEqual(t, "number of events", len(events), 0)
@@ -203,7 +203,7 @@ func TestZeroCommandsAreRefusedOrGiveNothing(t *testing.T) {
 			}
 		}
 		// These two only ever end something, and only a grant.
-		for _, command := range []Command{AbortClaim{theToken}, LeaseEnded{}} {
+		for _, command := range []Command{AbortClaim{Token: theToken}, LeaseEnded{}} {
 			if events, err := Do(r, command, after(3*time.Minute)); err != nil || (len(events) > 0) != (r.Grant != nil) {
 				t.Errorf("%s: %T gives %v, %v", name, command, events, err)
 			}
@@ -393,7 +393,7 @@ func TestGrantIsGivenWithTheTokenOfTheClaimForTheWindowAtMost(t *testing.T) {
 
 func TestClaimThatEndedCanBeMadeAgainWithAnotherToken(t *testing.T) {
 	quorum, world := quorate(t, prod(rule("dba", 2, "dbas")))
-	ended := mustDo(t, quorum, after(time.Minute), claim(world), Gone{"token"})
+	ended := mustDo(t, quorum, after(time.Minute), claim(world), Gone{Handle: "token"})
 	wantState(t, ended, after(time.Minute), StateApproved)
 	again := claim(world)
 	again.Token.Accessor = "accessor-2"
@@ -424,21 +424,21 @@ func TestGrantIsJudgedOnTheRequestAsItIsNow(t *testing.T) {
 func TestClaimWhoseWriteWasLostEndsWhatWasRecorded(t *testing.T) {
 	r := granted(t)
 	at := after(3 * time.Minute)
-	failed := mustDo(t, r, at, AbortClaim{theToken})
+	failed := mustDo(t, r, at, AbortClaim{Token: theToken})
 	wantEqual(t, "end", failed.End, &End{At: at, Reason: ClaimFailed})
-	wantEqual(t, "events of one more", len(mustDo(t, failed, at, AbortClaim{theToken}).Events), len(failed.Events))
+	wantEqual(t, "events of one more", len(mustDo(t, failed, at, AbortClaim{Token: theToken}).Events), len(failed.Events))
 	// No grant was recorded: the claim ends with its token.
 	quorum, world := quorate(t, prod(rule("dba", 2, "dbas")))
-	open := mustDo(t, quorum, at, claim(world), AbortClaim{theToken})
+	open := mustDo(t, quorum, at, claim(world), AbortClaim{Token: theToken})
 	wantState(t, open, at, StateClaiming)
-	wantState(t, mustDo(t, open, at, Gone{"token"}), at, StateApproved)
+	wantState(t, mustDo(t, open, at, Gone{Handle: "token"}), at, StateApproved)
 }
 
 func TestGoneOfAnotherHandleEndsNoClaim(t *testing.T) {
 	quorum, world := quorate(t, prod(rule("dba", 2, "dbas")))
 	claiming := mustDo(t, quorum, after(time.Minute), claim(world))
 	for _, key := range []string{"", "lease", "member", "accessor-1"} {
-		events, err := Do(claiming, Gone{key}, after(time.Minute))
+		events, err := Do(claiming, Gone{Handle: key}, after(time.Minute))
 		if err != nil || events != nil {
 			t.Errorf("%q gives %v, %v", key, events, err)
 		}
@@ -455,7 +455,7 @@ func TestEveryStampNamesWhoDidIt(t *testing.T) {
 		return stamp.By.Name
 	}
 	var who []string
-	for _, event := range mustDo(t, r, after(3*time.Minute), Revoke{By: standing("carol", "dbas")}, Gone{"token"}, Gone{"lease"}).Events {
+	for _, event := range mustDo(t, r, after(3*time.Minute), Revoke{By: standing("carol", "dbas")}, Gone{Handle: "token"}, Gone{Handle: "lease"}).Events {
 		who = append(who, event.kind()+" "+by(event))
 	}
 	wantEqual(t, "who did what", who, []string{"decided bob", "decided carol", "claim_began alice", "granted ", "end_began carol", "ended ", "ended "})

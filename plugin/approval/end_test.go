@@ -63,8 +63,8 @@ func TestEndSaysWhatEndedTheGrant(t *testing.T) {
 		{"lease ended a bit early", LeaseEnded{}, end.Add(-2 * time.Second), End{At: end.Add(-2 * time.Second), Reason: WindowEnd}},
 		{"lease ended earlier than that", LeaseEnded{}, end.Add(-2*time.Second - 1), End{At: end.Add(-2*time.Second - 1), Reason: LeaseRevoked}},
 		{"lease ended late", LeaseEnded{}, end.Add(1), End{At: end, Reason: WindowEnd}},
-		{"the window's end, with the first handle", Gone{"lease"}, end, End{At: end, Reason: WindowEnd}},
-		{"the claim gave nothing out", AbortClaim{theToken}, after(3 * time.Minute), End{At: after(3 * time.Minute), Reason: ClaimFailed}},
+		{"the window's end, with the first handle", Gone{Handle: "lease"}, end, End{At: end, Reason: WindowEnd}},
+		{"the claim gave nothing out", AbortClaim{Token: theToken}, after(3 * time.Minute), End{At: after(3 * time.Minute), Reason: ClaimFailed}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := mustDo(t, active, c.at, c.command)
@@ -83,14 +83,14 @@ func TestEndIsRetriedUntilConfirmedAndThenStays(t *testing.T) {
 	r = r.Failed("token", "vault is sealed", after(3*time.Minute)).Failed("lease", "upstream is down", after(3*time.Minute))
 	end.LastError = "vault is sealed; upstream is down"
 	wantEqual(t, "end", *r.End, end)
-	r = mustDo(t, r, after(4*time.Minute), Gone{"token"})
+	r = mustDo(t, r, after(4*time.Minute), Gone{Handle: "token"})
 	end.LastError = "upstream is down"
 	wantEqual(t, "end", *r.End, end)
 	wantEqual(t, "confirmed", r.End.Confirmed(), false)
 	wantEqual(t, "revoking it once more", len(mustDo(t, r, after(4*time.Minute), Revoke{By: alice}).Events), len(r.Events))
 	wantEqual(t, "tasks", Next(r, after(4*time.Minute)), []Task{EndHandle{r.Held[1].Handle}})
 
-	r = mustDo(t, r, after(6*time.Minute), Gone{"lease"})
+	r = mustDo(t, r, after(6*time.Minute), Gone{Handle: "lease"})
 	end.LastError, end.ConfirmedAt = "", after(6*time.Minute)
 	wantEqual(t, "end", *r.End, end)
 	wantEqual(t, "confirmed", r.End.Confirmed(), true)
@@ -99,19 +99,19 @@ func TestEndIsRetriedUntilConfirmedAndThenStays(t *testing.T) {
 
 func TestConfirmationIsTheLastHandlesWhicheverThatIs(t *testing.T) {
 	r := mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{})
-	r = mustDo(t, r, after(4*time.Minute), Gone{"lease"})
-	r = mustDo(t, r, after(5*time.Minute), Gone{"token"})
+	r = mustDo(t, r, after(4*time.Minute), Gone{Handle: "lease"})
+	r = mustDo(t, r, after(5*time.Minute), Gone{Handle: "token"})
 	wantEqual(t, "confirmed at", r.End.ConfirmedAt, after(5*time.Minute))
 	// The clock may have gone back meanwhile.
-	back := mustDo(t, mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{}), after(5*time.Minute), Gone{"token"})
-	back = mustDo(t, back, after(4*time.Minute), Gone{"lease"})
+	back := mustDo(t, mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{}), after(5*time.Minute), Gone{Handle: "token"})
+	back = mustDo(t, back, after(4*time.Minute), Gone{Handle: "lease"})
 	wantEqual(t, "confirmed at", back.End.ConfirmedAt, after(5*time.Minute))
 }
 
 func TestGoneOfWhatIsGoneGivesNothing(t *testing.T) {
-	r := mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{}, Gone{"token"})
+	r := mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{}, Gone{Handle: "token"})
 	for _, key := range []string{"token", "member", ""} {
-		events, err := Do(r, Gone{key}, after(4*time.Minute))
+		events, err := Do(r, Gone{Handle: key}, after(4*time.Minute))
 		if err != nil || events != nil {
 			t.Errorf("%q gives %v, %v", key, events, err)
 		}
@@ -153,7 +153,7 @@ func TestAttemptsKeepSinceAndGrowApart(t *testing.T) {
 	}
 	wantEqual(t, "longest wait", last, 10*time.Minute)
 	wantEqual(t, "LastError after storage", replayed(t, r).End.LastError, "upstream is down")
-	gone := mustDo(t, r, now, Gone{"token"})
+	gone := mustDo(t, r, now, Gone{Handle: "token"})
 	wantEqual(t, "attempts", len(gone.Attempts), 0)
 	wantEqual(t, "LastError", gone.End.LastError, "")
 	wantEqual(t, "attempts of the request before", len(r.Attempts), 1)
@@ -183,7 +183,7 @@ func TestAttemptsAreClearedWithTheClaimTheyBelongTo(t *testing.T) {
 	failed := mustDo(t, quorum, at, claim(world)).Failed("token", "vault is sealed", at)
 	wantEqual(t, "attempts", len(failed.Attempts), 1)
 	wantEqual(t, "attempts after storage", len(replayed(t, failed).Attempts), 1)
-	wantEqual(t, "attempts once the claim has ended", len(mustDo(t, failed, at, Gone{"token"}).Attempts), 0)
+	wantEqual(t, "attempts once the claim has ended", len(mustDo(t, failed, at, Gone{Handle: "token"}).Attempts), 0)
 	active := mustDo(t, failed, at, give(world, after(time.Hour)))
 	wantEqual(t, "attempts once it is granted", len(active.Attempts), 0)
 	wantEqual(t, "LastError of the grant's end", mustDo(t, active, at, LeaseEnded{}).End.LastError, "")
@@ -195,7 +195,7 @@ func TestAttemptsAreClearedWithTheClaimTheyBelongTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEqual(t, "attempts of nothing", len(r.Attempts), 0)
-	half := stored(t, mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{}, Gone{"token"}))
+	half := stored(t, mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{}, Gone{Handle: "token"}))
 	half.Attempts = stale.Attempts
 	if r, err = Replay(half); err != nil {
 		t.Fatal(err)
@@ -210,9 +210,68 @@ func TestRecordSaysNothingOfAttemptsThatAreNone(t *testing.T) {
 }
 
 func TestHandlesOfARequestAreThoseNotGone(t *testing.T) {
-	r := mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{}, Gone{"token"})
+	r := mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{}, Gone{Handle: "token"})
 	lease := r.Held[1].Handle
 	wantEqual(t, "handles", r.Handles(), grant.Handles{lease})
 	wantEqual(t, "handles of a request without claim", newRequest(t, lenient()).Handles(), nil)
 	wantEqual(t, "known are the gone one, the other, and no third", []bool{r.Knows(theToken), r.Knows(lease), r.Knows(grant.Token{Accessor: "accessor-2"})}, []bool{true, true, false})
+}
+
+func TestWhatCannotBeUndoneIsNotClaimedAgainOnceSomethingMayHaveBeenSent(t *testing.T) {
+	policy := prod(rule("dba", 1, "dbas"))
+	q := asking(policy)
+	changeSecret(&q.Role, func(s *grant.Secret) { s.AllowUnleased = true })
+	record, err := New(requestID, q, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Replay(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob := standing("bob", "dbas")
+	approved := mustDo(t, r, start, approve(bob))
+	world := worldOf(approved, bob)
+	world.Role, err = q.Role.Now("entity-alice", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := after(time.Minute)
+	for name, c := range map[string]struct {
+		ended Gone
+		says  string
+	}{
+		"nothing was sent":        {Gone{Handle: "token", NothingSent: true}, ""},
+		"something may have been": {Gone{Handle: "token"}, "an earlier claim may have made what cannot be taken back, so it is not made again: ask again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			failed := mustDo(t, approved, at, claim(world), c.ended)
+			wantState(t, failed, at, StateApproved)
+			wantObstacle(t, Judge(failed, world, at), c.says)
+			replayed(t, failed)
+		})
+	}
+}
+
+func TestAnotherNodesClockHoldsUpNoEnd(t *testing.T) {
+	quorum, world := quorate(t, prod(rule("dba", 2, "dbas")))
+	active := mustDo(t, quorum, start, claim(world), give(world, after(time.Hour)))
+	over := mustDo(t, active, after(time.Minute), Revoke{By: standing("alice")})
+	tried := over
+	for _, at := range []time.Duration{20 * time.Minute, 40 * time.Minute} { // by a clock that is ahead
+		tried = tried.Failed("token", "upstream is down", after(at))
+	}
+	tried = mustDo(t, tried, after(40*time.Minute), Gone{Handle: "lease"})
+	for at, want := range map[time.Duration]bool{2 * time.Minute: true, 39 * time.Minute: true, 41 * time.Minute: false, 46 * time.Minute: true} {
+		wantEqual(t, "tasks after "+at.String(), len(Next(tried, after(at))) > 0, want)
+		wantEqual(t, "listed as due after "+at.String(), tried.Listing().Due(after(at)), want)
+	}
+}
+
+func TestHandlesThatAreNotOnRecordAreToldApart(t *testing.T) {
+	quorum, world := quorate(t, prod(rule("dba", 2, "dbas")))
+	active := mustDo(t, quorum, start, claim(world), give(world, after(time.Hour)))
+	other := grant.Token{Accessor: "another"}
+	wantEqual(t, "unknown", active.Unknown(append(active.Handles(), other)), grant.Handles{other})
+	wantEqual(t, "problem of what never failed", active.Problem(), "")
 }

@@ -83,9 +83,20 @@ func Judge(r Request, w World, now time.Time) Verdict {
 	if r.Ask.TTL > w.MaxWindow {
 		v.object("its ttl (%s) is longer than the longest lease of this mount now (%s)", r.Ask.TTL, w.MaxWindow)
 	}
+	if r.Ask.Grant.CannotBeUndone() && r.mayHaveSent() {
+		v.object("an earlier claim may have made what cannot be taken back, so it is not made again: ask again")
+	}
 	v.Obstacles = append(v.Obstacles, r.listPolicyObstacles(w, roster, now)...)
 	v.Claimable = len(v.Obstacles) == 0 && v.Tally.Quorum && !v.Tally.Denied
 	return v
+}
+
+// mayHaveSent reports whether a claim that has ended may have made something.
+func (r Request) mayHaveSent() bool {
+	return slices.ContainsFunc(r.Events, func(event Event) bool {
+		ended, ok := event.(ClaimEnded)
+		return ok && !ended.NothingSent
+	})
 }
 
 func (v *Verdict) object(format string, args ...any) {

@@ -91,13 +91,13 @@ func (l *life) drawCommand(t *rapid.T) Command {
 		handles := rapid.SampledFrom([]grant.Handles{{token, grant.Lease{ID: "l"}}, {token}, {grant.Lease{ID: "l"}, token, grant.Member{}}, {token, token}, {grant.Lease{}}}).Draw(t, "handles")
 		return GiveGrant{World: l.world(t), Handles: handles, Until: l.now.Add(window)}
 	case "abort":
-		return AbortClaim{theToken}
+		return AbortClaim{Token: theToken}
 	case "revoke":
 		return Revoke{By: who, Auditor: rapid.IntRange(0, 5).Draw(t, "auditor") == 0, Operator: rapid.IntRange(0, 5).Draw(t, "operator") == 0}
 	case "lease":
 		return LeaseEnded{}
 	}
-	return Gone{rapid.SampledFrom([]string{"token", "token", "lease", "member", ""}).Draw(t, "handle")}
+	return Gone{Handle: rapid.SampledFrom([]string{"token", "token", "lease", "member", ""}).Draw(t, "handle")}
 }
 
 func (l *life) happens(t *rapid.T) { l.wants(t, l.drawCommand(t)) }
@@ -394,7 +394,7 @@ func TestRulesHoldWhateverHappensOnTheWayToAGrant(t *testing.T) {
 			l.run(t, 1)
 			l.wants(t, approve(l.people[name]))
 		}
-		for _, command := range []Command{claim(l.world(t)), nil, LeaseEnded{}, Gone{"token"}, Gone{"lease"}} {
+		for _, command := range []Command{claim(l.world(t)), nil, LeaseEnded{}, Gone{Handle: "token"}, Gone{Handle: "lease"}} {
 			l.run(t, 1)
 			if command == nil {
 				command = give(l.world(t), l.now.Add(30*time.Minute))

@@ -13,10 +13,12 @@ type Listing struct {
 	// Groups are the approver groups of the frozen policy, Deciders the entity ids of whose decision stands.
 	Groups, Deciders []string
 
-	phase         State
-	deadline, due int64 // Unix nanoseconds
-	holding, self bool
-	unreadable    bool
+	phase State
+	// Unix nanoseconds: the deadline, when the periodic work has something to do, until when it has nothing in any case,
+	// and the last try of something, which another clock may have dated into the future.
+	deadline, due, idle, tried int64
+	holding, self              bool
+	unreadable                 bool
 }
 
 // Listing is what is kept in memory of the request.
@@ -28,8 +30,16 @@ func (r Request) Listing() Listing {
 	for _, d := range r.Decisions {
 		l.Deciders = append(l.Deciders, d.Approver.EntityID)
 	}
+	if idle := r.idleUntil(); !idle.IsZero() {
+		l.idle = idle.UnixNano()
+	}
 	if due := r.due(); !due.IsZero() { // else at once
 		l.due = due.UnixNano()
+	}
+	for _, held := range r.Held {
+		if attempt, failed := r.Attempts[held.Handle.Key()]; failed && held.Gone.IsZero() {
+			l.tried = max(l.tried, attempt.At.UnixNano())
+		}
 	}
 	return l
 }
@@ -45,7 +55,10 @@ func (l Listing) Unreadable() bool { return l.unreadable }
 func (l Listing) State(now time.Time) State { return l.phase.at(time.Unix(0, l.deadline), now) }
 
 // Due reports whether the periodic work has something to do about the request.
-func (l Listing) Due(now time.Time) bool { return now.UnixNano() >= l.due }
+func (l Listing) Due(now time.Time) bool {
+	at := now.UnixNano()
+	return at >= l.due || (at >= l.idle && at < l.tried)
+}
 
 // Holding reports whether something may exist that has to be ended.
 func (l Listing) Holding() bool { return l.holding }

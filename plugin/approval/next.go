@@ -32,20 +32,33 @@ func Next(r Request, now time.Time) []Task {
 	}
 	var tasks []Task
 	for _, held := range r.Held {
-		if held.Gone.IsZero() && !now.Before(r.Attempts[held.Handle.Key()].Next) {
+		if held.Gone.IsZero() && r.Attempts[held.Handle.Key()].isDue(now) {
 			tasks = append(tasks, EndHandle{held.Handle})
 		}
 	}
 	return tasks
 }
 
+// isDue reports whether it is time for the next try. A try that another clock dated into the future holds nothing up.
+func (a Attempt) isDue(now time.Time) bool {
+	return !now.Before(a.Next) || now.Before(a.At)
+}
+
 // due is when [Next] has something to say: the zero time means at once.
 func (r Request) due() time.Time {
 	due := r.nextTry()
-	if deadline := r.Deadline(); r.phase().Open() && r.Claim == nil && due.Before(deadline) {
-		return deadline
+	if idle := r.idleUntil(); due.Before(idle) {
+		return idle
 	}
 	return due
+}
+
+// idleUntil is until when [Next] has nothing to say, whatever the next try is: zero if something is over.
+func (r Request) idleUntil() time.Time {
+	if r.phase().Open() && r.Claim == nil {
+		return r.Deadline()
+	}
+	return time.Time{}
 }
 
 // nextTry is when the first handle that is not gone may be ended: the zero time means at once.

@@ -66,8 +66,12 @@ type (
 		Stamp
 		Token grant.Token `json:"token"`
 	}
-	// ClaimEnded says that nothing is left of a claim that did not grant.
-	ClaimEnded struct{ Stamp }
+	// ClaimEnded says that nothing is left of a claim that did not grant, but for what cannot be taken back.
+	ClaimEnded struct {
+		Stamp
+		// NothingSent says that the claim failed before anything was made with its token.
+		NothingSent bool `json:"nothing_sent,omitempty"`
+	}
 	// Granted is the grant that a claim produced, until when it lasts and what it consists of.
 	Granted struct {
 		Stamp

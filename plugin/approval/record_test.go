@@ -160,7 +160,7 @@ func TestUnknownEventsAreRefusedByName(t *testing.T) {
 
 func TestEachEventIsStoredUnderItsKind(t *testing.T) {
 	r := granted(t)
-	r = mustDo(t, r, after(3*time.Minute), LeaseEnded{}, Gone{"token"})
+	r = mustDo(t, r, after(3*time.Minute), LeaseEnded{}, Gone{Handle: "token"})
 	all := append(slices.Clone(r.Events), Withdrew{}, Cancelled{}, ClaimEnded{})
 	var stored []map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(asText(t, all)), &stored); err != nil {
@@ -200,9 +200,9 @@ func TestEventsOutOfOrderAreRefused(t *testing.T) {
 		{"claimed twice", Events{began, began}, "event 1, claim_began: " + order},
 		{"claimed once granted", Events{began, whole, began}, "event 2, claim_began: " + order},
 		{"granted twice", Events{began, whole, whole}, "event 2, granted: " + order},
-		{"granted once the claim has ended", Events{began, ClaimEnded{at}, whole}, "event 2, granted: " + order},
-		{"no claim ended", Events{ClaimEnded{at}}, "event 0, claim_ended: " + order},
-		{"a claim ended once granted", Events{began, whole, ClaimEnded{at}}, "event 2, claim_ended: " + order},
+		{"granted once the claim has ended", Events{began, ClaimEnded{Stamp: at}, whole}, "event 2, granted: " + order},
+		{"no claim ended", Events{ClaimEnded{Stamp: at}}, "event 0, claim_ended: " + order},
+		{"a claim ended once granted", Events{began, whole, ClaimEnded{Stamp: at}}, "event 2, claim_ended: " + order},
 		{"the end of no grant", Events{over}, "event 0, end_began: " + order},
 		{"the end of a claim", Events{began, over}, "event 1, end_began: " + order},
 		{"two ends", Events{began, whole, over, over}, "event 3, end_began: " + order},
@@ -253,7 +253,7 @@ func TestRequestsThatGrowOutOfOneAreApart(t *testing.T) {
 	wantState(t, other, start, StateCancelled)
 	wantEqual(t, "kinds", one.Events[1].kind()+" "+other.Events[1].kind(), "decided cancelled")
 	ending := mustDo(t, granted(t), after(3*time.Minute), LeaseEnded{}).Failed("token", "x", after(3*time.Minute))
-	gone := mustDo(t, ending, after(3*time.Minute), Gone{"token"})
+	gone := mustDo(t, ending, after(3*time.Minute), Gone{Handle: "token"})
 	wantEqual(t, "gone of the request before", ending.Held[0].Gone, time.Time{})
 	wantEqual(t, "gone", gone.Held[0].Gone, after(3*time.Minute))
 	wantEqual(t, "attempts of the request before", len(ending.Attempts), 1)
@@ -271,7 +271,7 @@ func FuzzRecordHasAStateAndMakesNoQuorumOfNothing(f *testing.F) {
 		mustDo(f, quorum, start, deny(standing("dave", "dbas"))),
 		mustDo(f, pending, start, Cancel{standing("alice")}),
 		mustDo(f, active, start, LeaseEnded{}).Failed("lease", "upstream is down", start),
-		mustDo(f, active, start, Revoke{By: bob}, Gone{"token"}, Gone{"lease"}),
+		mustDo(f, active, start, Revoke{By: bob}, Gone{Handle: "token"}, Gone{Handle: "lease"}),
 	} {
 		f.Add([]byte(r.Asked), []byte(asText(f, r.Events)), []byte(asText(f, r.Attempts)))
 	}
@@ -308,7 +308,7 @@ func FuzzRecordHasAStateAndMakesNoQuorumOfNothing(f *testing.F) {
 				}
 			}
 			before := asText(t, r)
-			for _, command := range []Command{approve(bob), Withdraw{bob}, Cancel{standing("alice")}, claim(World{}), give(World{}, now.Add(time.Hour)), AbortClaim{theToken}, Revoke{By: bob}, LeaseEnded{}, Gone{"token"}} {
+			for _, command := range []Command{approve(bob), Withdraw{bob}, Cancel{standing("alice")}, claim(World{}), give(World{}, now.Add(time.Hour)), AbortClaim{Token: theToken}, Revoke{By: bob}, LeaseEnded{}, Gone{Handle: "token"}} {
 				given, err := Do(r, command, now)
 				if next, impossible := r.With(given...); err == nil && impossible == nil && !slices.Contains(States(), next.State(now)) {
 					t.Fatalf("%T leads to %q", command, next.State(now))

@@ -161,7 +161,7 @@ func finishEnd(r Request) Request {
 		return r
 	}
 	end := *r.End
-	end.ConfirmedAt, end.LastError = r.Grant.ClaimedAt, ""
+	end.ConfirmedAt, end.LastError = r.Grant.ClaimedAt, r.Problem()
 	for _, held := range r.Held {
 		if held.Gone.IsZero() {
 			end.ConfirmedAt = time.Time{}
@@ -169,14 +169,6 @@ func finishEnd(r Request) Request {
 		}
 		if held.Gone.After(end.ConfirmedAt) {
 			end.ConfirmedAt = held.Gone
-		}
-	}
-	for _, held := range r.Held {
-		if problem := r.Attempts[held.Handle.Key()].Problem; problem != "" && held.Gone.IsZero() {
-			if end.LastError != "" {
-				end.LastError += "; "
-			}
-			end.LastError += problem
 		}
 	}
 	r.End = &end

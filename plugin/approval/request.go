@@ -3,6 +3,7 @@ package approval
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vault-jit/vault-jit/plugin/grant"
@@ -96,9 +97,25 @@ func (r Request) withAttempt(handle string, attempt Attempt) Request {
 	return finishEnd(r)
 }
 
+// Problem is what stood in the way of ending what is held, at the last tries; empty if nothing did.
+func (r Request) Problem() string {
+	var problems []string
+	for _, held := range r.Held {
+		if attempt, failed := r.Attempts[held.Handle.Key()]; failed && held.Gone.IsZero() {
+			problems = append(problems, attempt.Problem)
+		}
+	}
+	return strings.Join(problems, "; ")
+}
+
 // Knows reports whether the handle is on record, gone or not.
 func (r Request) Knows(handle grant.Handle) bool {
 	return slices.ContainsFunc(r.Held, func(h Held) bool { return h.Handle == handle })
+}
+
+// Unknown are those of the handles that are not on record.
+func (r Request) Unknown(handles grant.Handles) grant.Handles {
+	return slices.DeleteFunc(slices.Clone(handles), r.Knows)
 }
 
 // Handles are what is held and not gone.

@@ -312,7 +312,7 @@ func (p *play) command(r Request, name, verb string, rest []string, quoted strin
 	case "revokes as operator":
 		return Revoke{By: who, Operator: true}, nil
 	case "gives up":
-		return AbortClaim{theToken}, nil
+		return AbortClaim{Token: theToken}, nil
 	case "loses the lease":
 		return LeaseEnded{}, nil
 	}
@@ -332,7 +332,7 @@ func (p *play) command(r Request, name, verb string, rest []string, quoted strin
 		}
 		return GiveGrant{World: p.world(), Handles: handles, Until: until}, nil
 	case verb == "ended" && len(rest) == 1:
-		return Gone{rest[0]}, nil
+		return Gone{Handle: rest[0]}, nil
 	}
 	return nil, fmt.Errorf("%q is not known", strings.Join(append([]string{verb}, rest...), " "))
 }

@@ -141,7 +141,7 @@ func TestDeadlineThatPassesDuringAClaimLeavesATokenToRevoke(t *testing.T) {
 	wantRefusal(t, err, "the request is expired")
 	wantEqual(t, "finished", r.Finished(late), false)
 	wantEqual(t, "tasks", Next(r, late), []Task{EndHandle{theToken}})
-	r = mustDo(t, r, late, Gone{"token"})
+	r = mustDo(t, r, late, Gone{Handle: "token"})
 	wantEqual(t, "finished", r.Finished(late), true)
 	wantEqual(t, "tasks", Next(r, late), []Task{File{}})
 }
@@ -170,14 +170,14 @@ func TestRequestIsFiledAwayOnlyWhenNothingIsLeftToDo(t *testing.T) {
 		{"active", active, at, false, after(30 * time.Minute), atOnce},
 		{"window over", active, after(30 * time.Minute), false, after(30 * time.Minute), atOnce},
 		{"ended, not confirmed", ending, at, false, atOnce, atOnce},
-		{"ended, half of it gone", mustDo(t, ending, after(9*time.Minute), Gone{"token"}), at, false, atOnce, atOnce},
-		{"ended, confirmed", mustDo(t, ending, after(9*time.Minute), Gone{"token"}, Gone{"lease"}), after(9 * time.Minute), true, atOnce, after(9 * time.Minute)},
+		{"ended, half of it gone", mustDo(t, ending, after(9*time.Minute), Gone{Handle: "token"}), at, false, atOnce, atOnce},
+		{"ended, confirmed", mustDo(t, ending, after(9*time.Minute), Gone{Handle: "token"}, Gone{Handle: "lease"}), after(9 * time.Minute), true, atOnce, after(9 * time.Minute)},
 		{"expired", quorum, after(61 * time.Minute), true, after(61 * time.Minute), after(61 * time.Minute)},
 		{"expired without quorum", newRequest(t, prod(rule("dba", 2, "dbas"))), after(8 * time.Hour), true, after(8 * time.Hour), after(8 * time.Hour)},
 		{"expired with a token", claiming, after(61 * time.Minute), false, atOnce, atOnce},
 		{"cancelled", mustDo(t, quorum, after(2*time.Minute), Cancel{alice}), after(3 * time.Minute), true, atOnce, after(2 * time.Minute)},
 		{"cancelled with a token", mustDo(t, claiming, after(2*time.Minute), Cancel{alice}), after(3 * time.Minute), false, atOnce, atOnce},
-		{"cancelled, and the token gone", mustDo(t, claiming, after(2*time.Minute), Cancel{alice}, Gone{"token"}), after(3 * time.Minute), true, atOnce, after(2 * time.Minute)},
+		{"cancelled, and the token gone", mustDo(t, claiming, after(2*time.Minute), Cancel{alice}, Gone{Handle: "token"}), after(3 * time.Minute), true, atOnce, after(2 * time.Minute)},
 		{"denied", mustDo(t, quorum, after(3*time.Minute), dave), after(4 * time.Minute), true, atOnce, after(3 * time.Minute)},
 		{"denied with a token", mustDo(t, claiming, after(3*time.Minute), dave), after(4 * time.Minute), false, atOnce, atOnce},
 		{"nothing", Request{}, at, true, atOnce, atOnce},

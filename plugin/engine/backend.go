@@ -101,7 +101,11 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 	if err := b.checkInput(req); err != nil {
 		return respond(nil, err)
 	}
-	return b.Backend.HandleRequest(ctx, req)
+	guarded := *req
+	if req.Storage != nil {
+		guarded.Storage = b.ledger.Guard(req.Storage)
+	}
+	return b.Backend.HandleRequest(ctx, &guarded)
 }
 
 // HandleExistenceCheck looks at the path alone. Given the fields too, the framework would refuse some forms that are

@@ -36,14 +36,11 @@ func claim(ctx context.Context, c *call) (*logical.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	var world approval.World
 	r, made, err := c.ledger.Claim(ctx, c.req.Storage, field[string](c.fields, "id"), who, func(r approval.Request) (approval.World, error) {
-		gathered, err := c.people.World(ctx, r)
-		world = gathered
-		return gathered, err
+		return who.WorldNow(ctx, r)
 	})
 	if refusal.Of(err) != nil {
-		return nil, c.explainRefusedClaim(ctx, r, who.Standing, world, err)
+		return nil, c.explainRefusedClaim(ctx, r, who.Standing, err)
 	}
 	if err != nil {
 		return nil, err
@@ -52,16 +49,18 @@ func claim(ctx context.Context, c *call) (*logical.Response, error) {
 }
 
 // explainRefusedClaim adds who could still approve, if that is what is missing.
-func (c *call) explainRefusedClaim(ctx context.Context, r approval.Request, who approval.Standing, world approval.World, refused error) error {
+func (c *call) explainRefusedClaim(ctx context.Context, r approval.Request, who approval.Standing, refused error) error {
 	now := c.now()
 	if !r.State(now).Undecided() {
 		return refused
 	}
-	census, err := c.people.Census(ctx, r.Ask.Policy.Groups())
+	world, err := c.people.World(ctx, r)
+	if err == nil {
+		world.Census, err = c.people.Census(ctx, r.Ask.Policy.Groups())
+	}
 	if err != nil {
 		return err
 	}
-	world.Census = census
 	if err := approval.MayClaim(r, who, approval.Judge(r, world, now)); err != nil {
 		return err
 	}

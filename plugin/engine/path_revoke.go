@@ -44,7 +44,7 @@ func revoke(ctx context.Context, c *call) (*logical.Response, error) {
 		response.AddWarning("what the claim gave cannot be taken back: its path gave no lease; only the grant token has ended")
 	}
 	if !r.End.Confirmed() {
-		response.AddWarning(fmt.Sprintf("the end is on record but not confirmed, and the engine tries again every minute at first: %s", r.End.LastError))
+		response.AddWarning(fmt.Sprintf("the end is on record but not confirmed, and the engine tries again every minute at first: %s", r.Problem()))
 	}
 	return response, nil
 }

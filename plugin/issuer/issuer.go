@@ -45,6 +45,8 @@ type Made struct {
 	Data map[string]any
 	// Handles are what the grant consists of, after an error what may exist: the caller ends it.
 	Handles grant.Handles
+	// Sent says that something may have been made with the grant token.
+	Sent bool
 	// Began is the time just before the grant token was asked for, Answered that when everything was there.
 	Began, Answered time.Time
 	// Until is when the first part of the grant ends by itself.

@@ -18,6 +18,7 @@ func (i *Issuer) makeSecret(ctx context.Context, o Order, keep Keep) (Made, erro
 	if err != nil {
 		return made, err
 	}
+	made.Sent = true
 	answer, err := i.ask(ctx, token, o.Grant)
 	if err != nil {
 		return made, fmt.Errorf("%s %s: %w", o.Grant.Operation, o.Grant.Path, session.Explain(err))

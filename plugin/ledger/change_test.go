@@ -102,7 +102,7 @@ func TestWhoeverIsRefusedTakesNoLock(t *testing.T) {
 	wantRefusal(t, f.tryDecide(ctx, denied, "carol", approval.Approve), "cannot decide on a request that is denied")
 	_, err = f.tryRevoke(ctx, id, "bob")
 	wantRefusal(t, err, "cannot end a request that is pending")
-	_, _, err = f.Claim(ctx, f.storage, id, alice.who, func(r approval.Request) (approval.World, error) { return alice.lookup.World(ctx, r) })
+	_, _, err = f.Claim(ctx, f.storage, id, alice.who, func(r approval.Request) (approval.World, error) { return alice.who.WorldNow(ctx, r) })
 	wantRefusal(t, err, "0 of 1 approvals")
 }
 
@@ -206,7 +206,7 @@ func TestACallReadsARecordOnce(t *testing.T) {
 		{"a change", func() { f.approve(id, "bob") }, []string{"storage get open/", "storage put open/"}},
 		{"a repeated change", func() { f.approve(id, "bob") }, []string{"storage get open/"}},
 		{"a claim", func() { f.claim(id) }, []string{
-			"storage get open/", "http PUT /v1/auth/token/create/", "storage put open/", "http PUT /v1/ssh-", "storage put open/",
+			"storage get open/", "http PUT /v1/auth/token/create/", "storage put open/", "http PUT /v1/ssh-", "storage get open/", "storage put open/",
 		}},
 	} {
 		f.forget()

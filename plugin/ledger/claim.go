@@ -91,7 +91,7 @@ func (c *claim) run(vault *issuer.Issuer) (issuer.Made, error) {
 			return made, nil
 		}
 	}
-	return issuer.Made{}, c.giveUp(made.Handles, err)
+	return issuer.Made{}, c.giveUp(made, err)
 }
 
 // clear ends what an earlier claim left behind.
@@ -109,28 +109,32 @@ func (c *claim) clear(ctx context.Context) error {
 	return nil
 }
 
-// begin records the token of the claim. From here on something may be made with it.
+// begin records the token of the claim. From here on something may be made with it: if that cannot be undone, the world
+// is looked at once more.
 func (c *claim) begin(ctx context.Context, token grant.Token, began time.Time) error {
-	return c.step(ctx, func() approval.Command {
+	return c.step(ctx, c.request.Ask.Grant.CannotBeUndone(), func() approval.Command {
 		return approval.BeginClaim{Claimer: c.claimer, World: c.world, Token: token}
 	}, began)
 }
 
-// finish records the grant, unless nobody is there to take it.
+// finish records the grant, unless nobody is there to take it. It looks at the record and the world once more, whoever
+// changed them meanwhile.
 func (c *claim) finish(ctx context.Context, made issuer.Made) error {
 	if c.caller.Err() != nil {
 		c.unrecorded = context.Cause(c.caller) //nolint:contextcheck // why the caller went
 		return c.unrecorded
 	}
-	return c.step(ctx, func() approval.Command {
+	c.forget()
+	return c.step(ctx, true, func() approval.Command {
 		return approval.GiveGrant{World: c.world, Handles: made.Handles, Until: made.Until}
 	}, made.Answered)
 }
 
-// step records one step of the claim, judged by the record and the world as they are now.
-func (c *claim) step(ctx context.Context, command func() approval.Command, now time.Time) error {
+// step records one step of the claim, judged by the record as it is now. The world is looked at again if the record has
+// grown, or if again says so.
+func (c *claim) step(ctx context.Context, again bool, command func() approval.Command, now time.Time) error {
 	err := c.update(ctx, c.storage, c.view, func(r approval.Request, grown bool) (approval.Request, error) {
-		if grown {
+		if grown || again {
 			world, err := c.gather(r)
 			if err != nil {
 				return r, err
@@ -150,12 +154,12 @@ func (c *claim) step(ctx context.Context, command func() approval.Command, now t
 }
 
 // giveUp ends whatever the claim made, and says why nothing was given.
-func (c *claim) giveUp(inHand grant.Handles, cause error) error {
+func (c *claim) giveUp(made issuer.Made, cause error) error {
 	// It goes on while the life ends, which waits for run. Nobody else ends anything of a request that is being claimed.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.caller), handlerTime-makingTime)
 	defer cancel()
-	token, _ := inHand.Find(grant.Token{}.Key()).(grant.Token)
-	if err := c.endNow(ctx, c.storage, c.view, approval.AbortClaim{Token: token}, inHand, c.now()); err != nil {
+	token, _ := made.Handles.Find(grant.Token{}.Key()).(grant.Token)
+	if err := c.endNow(ctx, c.storage, c.view, approval.AbortClaim{Token: token, NothingSent: !made.Sent}, made.Handles, false); err != nil {
 		return errors.Join(cause, fmt.Errorf("taking back what the claim made: %w", err))
 	}
 	if c.request.Holding() && c.request.Knows(token) {

@@ -28,7 +28,7 @@ func (f *fixture) startClaim(id string) <-chan claimed {
 	ctx, c := f.t.Context(), f.call("alice")
 	ledger, storage := f.Ledger, f.storage
 	go func() {
-		r, made, err := ledger.Claim(ctx, storage, id, c.who, func(r approval.Request) (approval.World, error) { return c.lookup.World(ctx, r) })
+		r, made, err := ledger.Claim(ctx, storage, id, c.who, func(r approval.Request) (approval.World, error) { return c.who.WorldNow(ctx, r) })
 		done <- claimed{r, made, err}
 	}()
 	return done
@@ -85,7 +85,7 @@ func TestAClaimThatComesTooLateLeavesTheGrantOfTheOtherAlone(t *testing.T) {
 					goOn()
 					must(t, (<-first).err)
 				}
-				return alice.lookup.World(t.Context(), r)
+				return alice.who.WorldNow(t.Context(), r)
 			})
 			wantRefusal(t, err, "the request is active")
 			f.wantState(id, approval.StateActive)
@@ -221,7 +221,7 @@ func TestAClaimWhoseCallerHasGoneIsTakenBack(t *testing.T) {
 	done := make(chan claimed, 1)
 	alice := f.call("alice")
 	go func() {
-		r, made, err := f.Claim(ctx, f.storage, id, alice.who, func(r approval.Request) (approval.World, error) { return alice.lookup.World(ctx, r) })
+		r, made, err := f.Claim(ctx, f.storage, id, alice.who, func(r approval.Request) (approval.World, error) { return alice.who.WorldNow(ctx, r) })
 		done <- claimed{r, made, err}
 	}()
 	<-upstream.reached

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -35,6 +34,9 @@ func (l *Ledger) Revoke(ctx context.Context, s logical.Storage, id string, who p
 		return v.request, err
 	}
 	err = l.end(ctx, s, v, command, v.request.Handles())
+	if err == nil && v.request.End == nil {
+		err = fmt.Errorf("the end of request %s could not be recorded: it is gone or cannot be read", id)
+	}
 	return v.request, err
 }
 
@@ -45,7 +47,7 @@ func (l *Ledger) EndLease(ctx context.Context, s logical.Storage, id string, inH
 	defer v.leave()
 	err := l.end(ctx, l.life.guard(s), v, approval.LeaseEnded{}, inHand)
 	if err == nil && v.request.Holding() {
-		err = fmt.Errorf("the grant of request %s has not ended: %s", id, v.request.End.LastError)
+		err = fmt.Errorf("the grant of request %s has not ended: %s", id, v.request.Problem())
 	}
 	return err
 }
@@ -66,13 +68,15 @@ func (l *Ledger) Settle(ctx context.Context, s logical.Storage, id string) (appr
 // end ends something as the only one, and goes on for a moment if the caller goes away; waiting for somebody else who
 // ends the same ends with the caller.
 func (l *Ledger) end(caller context.Context, s logical.Storage, v *view, because approval.Command, inHand grant.Handles) error {
-	arrived := l.now()
 	ending := l.settling.join(v.name)
 	defer ending.leave()
+	arrived := ending.changesSoFar()
 	if err := ending.acquire(caller); err != nil {
 		return err
 	}
 	defer ending.release()
+	defer ending.countChange()
+	shared := ending.changesSoFar() != arrived
 	if because == nil && l.flights.has(v.name, l.now()) {
 		return nil
 	}
@@ -81,13 +85,13 @@ func (l *Ledger) end(caller context.Context, s logical.Storage, v *view, because
 		return err
 	}
 	defer done()
-	return l.endNow(ctx, s, v, because, inHand, arrived)
+	return l.endNow(ctx, s, v, because, inHand, shared)
 }
 
 // endNow is the only code that ends anything. It ends what the request holds and is over, and what the caller has in hand,
 // and then records what is gone. because says why it is over, if the record may not say so yet; without it, only what is
-// due for another try is tried.
-func (l *Ledger) endNow(ctx context.Context, s logical.Storage, v *view, because approval.Command, inHand grant.Handles, arrived time.Time) error {
+// due for another try is tried. What somebody else just tried, while the caller waited, is shared.
+func (l *Ledger) endNow(ctx context.Context, s logical.Storage, v *view, because approval.Command, inHand grant.Handles, shared bool) error {
 	changed := v.isStale()
 	known, err := l.refresh(ctx, s, v)
 	if err != nil || !known {
@@ -96,13 +100,14 @@ func (l *Ledger) endNow(ctx context.Context, s logical.Storage, v *view, because
 	}
 	isOver := v.request.End != nil && v.request.End.Confirmed()
 	if isOver && (because != nil || changed) {
-		return nil // whoever confirmed the end has filed the request, or the periodic work does
+		// Whoever confirmed the end has filed the request, or the periodic work does.
+		return errors.Join(l.endAll(ctx, s, v.request.Unknown(inHand)).problems()...)
 	}
 	ending, err := l.over(v.request, because)
 	if err != nil {
 		return err
 	}
-	ends := l.endAll(ctx, s, choose(ending, because, inHand, arrived, l.now()))
+	ends := l.endAll(ctx, s, choose(ending, because, inHand, shared, l.now()))
 	// However long that took, what came of it is recorded.
 	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
@@ -111,7 +116,7 @@ func (l *Ledger) endNow(ctx context.Context, s logical.Storage, v *view, because
 		if err != nil {
 			return r, err
 		}
-		return l.noteEnds(over, ends)
+		return l.noteEnds(over, because, ends)
 	})
 	return errors.Join(append(ends.problemsOff(ending), err)...)
 }
@@ -147,31 +152,31 @@ func (l *Ledger) over(r approval.Request, because approval.Command) (approval.Re
 }
 
 // choose is what there is to end now: what the core says, and what is in hand and not on record. A claim that gave up ends
-// only what it has in hand. Somebody who wants an end does not wait until the next try is due, but shares a try that was
-// made since they came.
-func choose(r approval.Request, because approval.Command, inHand grant.Handles, arrived, now time.Time) grant.Handles {
+// only what it has in hand. Somebody who wants an end does not wait until the next try is due.
+func choose(r approval.Request, because approval.Command, inHand grant.Handles, shared bool, now time.Time) grant.Handles {
 	if _, gaveUp := because.(approval.AbortClaim); gaveUp {
 		return inHand
 	}
+	tried := r.Attempts
 	if because != nil {
-		r.Attempts = maps.Clone(r.Attempts)
-		maps.DeleteFunc(r.Attempts, func(_ string, attempt approval.Attempt) bool { return !attempt.At.After(arrived) })
+		r.Attempts = nil
 	}
 	var handles grant.Handles
 	for _, task := range approval.Next(r, now) {
-		if task, ok := task.(approval.EndHandle); ok && !r.Attempts[task.Handle.Key()].At.After(arrived) {
+		task, ok := task.(approval.EndHandle)
+		if !ok {
+			continue
+		}
+		if _, failed := tried[task.Handle.Key()]; !failed || !shared {
 			handles = append(handles, task.Handle)
 		}
 	}
-	for _, handle := range inHand {
-		if !r.Knows(handle) {
-			handles = append(handles, handle)
-		}
-	}
-	return handles
+	return append(handles, r.Unknown(inHand)...)
 }
 
-func (l *Ledger) noteEnds(r approval.Request, ends ends) (approval.Request, error) {
+// noteEnds records what is gone, and what stood in the way.
+func (l *Ledger) noteEnds(r approval.Request, because approval.Command, ends ends) (approval.Request, error) {
+	aborted, _ := because.(approval.AbortClaim)
 	for _, e := range ends {
 		if !r.Knows(e.handle) {
 			continue // in hand, and never recorded
@@ -180,7 +185,7 @@ func (l *Ledger) noteEnds(r approval.Request, ends ends) (approval.Request, erro
 			r = r.Failed(e.handle.Key(), e.problem.Error(), l.now())
 			continue
 		}
-		next, err := l.do(r, approval.Gone{Handle: e.handle.Key()})
+		next, err := l.do(r, approval.Gone{Handle: e.handle.Key(), NothingSent: aborted.NothingSent})
 		if err != nil {
 			return r, err
 		}

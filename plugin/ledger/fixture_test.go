@@ -215,7 +215,7 @@ func (f *fixture) approved() string {
 func (f *fixture) tryClaim(id, by string) (approval.Request, issuer.Made, error) {
 	f.t.Helper()
 	ctx, c := f.t.Context(), f.call(by)
-	return f.Claim(ctx, f.storage, id, c.who, func(r approval.Request) (approval.World, error) { return c.lookup.World(ctx, r) })
+	return f.Claim(ctx, f.storage, id, c.who, func(r approval.Request) (approval.World, error) { return c.who.WorldNow(ctx, r) })
 }
 
 func (f *fixture) claim(id string) approval.Request {

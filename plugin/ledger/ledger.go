@@ -134,6 +134,9 @@ func (l *Ledger) look(id string) *view {
 // isStale reports whether the request was not loaded yet, or has changed since.
 func (v *view) isStale() bool { return v.request.ID == "" || v.changesSoFar() != v.changes }
 
+// forget makes the next use load the request again.
+func (v *view) forget() { v.changes-- }
+
 // see loads the request, and refuses it to a caller who may not see it.
 func (l *Ledger) see(ctx context.Context, s logical.Storage, v *view, who people.Caller) (approval.Standing, error) {
 	r, standing, err := l.find(ctx, s, v.name, who)

@@ -60,8 +60,10 @@ func (l *life) begin(caller context.Context, limit time.Duration) (context.Conte
 	}, nil
 }
 
-// guard is the storage, into which nothing is written once the life is over: a process may serve an old and a new
+// Guard is the storage, into which nothing is written once the ledger was closed: a process may serve an old and a new
 // instance of the engine.
+func (l *Ledger) Guard(s logical.Storage) logical.Storage { return l.life.guard(s) }
+
 func (l *life) guard(s logical.Storage) logical.Storage { return guarded{s, l} }
 
 type guarded struct {
@@ -102,16 +104,20 @@ func (l *Ledger) Close() {
 	l.life.over.Store(true)
 }
 
-// flights are the claims under way in this process.
+// flights are the claims under way in this process, and the gate that keeps new ones from beginning.
 type flights struct {
-	mu    sync.Mutex
-	until map[string]time.Time
+	mu     sync.Mutex
+	until  map[string]time.Time
+	closed bool
 }
 
-// begin makes the claim of a request the only one, and waits while the configuration is deleted or moved.
+// begin makes the claim of a request the only one.
 func (f *flights) begin(id string, now time.Time) (end func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		return nil, refusal.New("", "the configuration of the engine is being changed", "try again")
+	}
 	if now.Before(f.until[id]) {
 		return nil, refusal.New("", "a claim of this request is under way", "")
 	}
@@ -135,16 +141,31 @@ func (f *flights) has(id string, now time.Time) bool {
 	return now.Before(f.until[id])
 }
 
-// WhileNothingIsClaimed makes a change after which the engine no longer reaches the Vault in which a claim under way
-// makes its grant. Claims that begin meanwhile wait for it.
-func (l *Ledger) WhileNothingIsClaimed(change func() error) error {
-	l.flights.mu.Lock()
-	defer l.flights.mu.Unlock()
-	now := l.now()
-	for _, until := range l.flights.until {
+// close closes the gate, unless a claim is under way.
+func (f *flights) close(now time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, until := range f.until {
 		if now.Before(until) {
 			return refusal.New("", "nothing was changed: a claim is under way", "try again")
 		}
 	}
+	f.closed = true
+	return nil
+}
+
+func (f *flights) open() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = false
+}
+
+// WhileNothingIsClaimed makes a change after which the engine no longer reaches the Vault in which a claim under way
+// makes its grant. Claims that would begin meanwhile are refused.
+func (l *Ledger) WhileNothingIsClaimed(change func() error) error {
+	if err := l.flights.close(l.now()); err != nil {
+		return err
+	}
+	defer l.flights.open()
 	return change()
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,24 +46,21 @@ func TestNothingIsDoneWhileNothingIsClaimedThatWouldMeetAClaim(t *testing.T) {
 	<-claim
 }
 
-func TestAClaimWaitsForWhatIsDoneWhileNothingIsClaimed(t *testing.T) {
+func TestClaimIsRefusedWhileTheConfigurationIsMoved(t *testing.T) {
 	f := newVaultFixture(t)
 	id := f.approved()
-	var changed atomic.Bool
-	f.watchEach(func(name string) {
-		if strings.HasPrefix(name, "http") && !changed.Load() {
-			t.Errorf("%s is made meanwhile", name)
-		}
-	})
-	var claim <-chan claimed
 	must(t, f.WhileNothingIsClaimed(func() error {
-		claim = f.startClaim(id)
-		await(t, func() bool { return f.count("storage get open/"+id) == 2 }) // the approval's and the claim's
-		time.Sleep(20 * time.Millisecond)                                     // it is at the gate, or soon
-		changed.Store(true)
-		return nil
+		wantRefusal(t, (<-f.startClaim(id)).err, "the configuration of the engine is being changed; try again")
+		// Whatever that change waits for, nothing else does.
+		_, err := f.Settle(t.Context(), f.storage, id)
+		must(t, err)
+		_, err = f.Count(t.Context(), f.storage)
+		return err
 	}))
-	must(t, (<-claim).err)
+	if n := f.count("http"); n > 0 {
+		t.Errorf("%d calls to Vault were made", n)
+	}
+	f.claim(id)
 	f.wantState(id, approval.StateActive)
 }
 

@@ -28,7 +28,7 @@ type Query struct {
 type Page struct {
 	Requests []approval.Request
 	// Next is the id after which there may be more; empty if there is not. Stopped says that the search stopped there
-	// because it had read enough records.
+	// because it had read enough records, or for long enough.
 	Next    string
 	Stopped bool
 	// Unreadable is how many requests are left out because their records cannot be read.
@@ -130,13 +130,17 @@ func (p *pager) add(ctx context.Context, s logical.Storage, id string) (goOn boo
 	case shown == p.query.Limit:
 		p.full, p.page.Next = true, p.page.Requests[shown-1].ID
 		return false, nil
-	case p.looked == MaxScan:
+	case p.last != "" && (p.looked == MaxScan || ctx.Err() != nil):
 		p.full, p.page.Next, p.page.Stopped = true, p.last, true
+		return false, nil //nolint:nilerr // the page says so
+	}
+	r, err := p.ledger.requests.Load(ctx, s, id)
+	if err != nil && ctx.Err() != nil && p.last != "" {
+		p.full, p.page.Next, p.page.Stopped = true, p.last, true // the time is up: the next page goes on from here
 		return false, nil
 	}
 	p.looked++
 	p.last = id
-	r, err := p.ledger.requests.Load(ctx, s, id)
 	if errors.Is(err, store.ErrUnreadable) {
 		p.ledger.logger.Error("a request that belongs in a list cannot be read", "id", id, "problem", err)
 		p.page.Unreadable++

@@ -22,10 +22,8 @@ const workWidth = 8
 // Work settles every request that is due.
 func (l *Ledger) Work(ctx context.Context, s logical.Storage) error {
 	now := l.now()
-	due, err := l.requests.List(ctx, s, "", 0, func(listing approval.Listing) bool { return listing.Due(now) })
-	if err != nil {
-		return err
-	}
+	// One request that cannot be read keeps no other one from its end.
+	due, unread := l.requests.List(ctx, s, "", 0, func(listing approval.Listing) bool { return listing.Due(now) })
 	// In another order each time: where each end takes long to fail, the time must not always go to the same ones.
 	rand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] }) //nolint:gosec // any other order will do
 	var group errgroup.Group
@@ -40,12 +38,12 @@ func (l *Ledger) Work(ctx context.Context, s logical.Storage) error {
 			}
 			r, err := l.Settle(ctx, s, entry.ID)
 			if err == nil && r.Holding() && !r.State(l.now()).Open() {
-				l.logger.Warn("the end of a grant is not confirmed yet", "id", entry.ID, "problem", problemOf(r))
+				l.logger.Warn("the end of a grant is not confirmed yet", "id", entry.ID, "problem", r.Problem())
 			}
 			return err
 		})
 	}
-	return group.Wait()
+	return errors.Join(unread, group.Wait())
 }
 
 func (l *Ledger) isBusy(id string) bool {
@@ -56,15 +54,6 @@ func (l *Ledger) isBusy(id string) bool {
 	}
 	ending.release()
 	return false
-}
-
-func problemOf(r approval.Request) string {
-	for _, held := range r.Held {
-		if attempt, failed := r.Attempts[held.Handle.Key()]; failed {
-			return attempt.Problem
-		}
-	}
-	return ""
 }
 
 // Counts are what there is of requests.

@@ -41,6 +41,14 @@ func (l *Lookup) World(ctx context.Context, r approval.Request) (approval.World,
 	return w, nil
 }
 
+// WorldNow is the world as it is at this moment, whatever was asked before in the same call.
+func (c Caller) WorldNow(ctx context.Context, r approval.Request) (approval.World, error) {
+	if c.lookup == nil {
+		return approval.World{}, nil
+	}
+	return c.lookup.Source.Lookup(c.lookup.storage).World(ctx, r)
+}
+
 func (l *Lookup) roleNow(ctx context.Context, name, requester string) (*approval.RoleNow, error) {
 	role, err := l.Roles.Get(ctx, l.storage, name)
 	if err != nil || role == nil {

@@ -2,9 +2,11 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -102,16 +104,12 @@ func HasStatus(err error, status int) bool {
 // errorBytes bounds what is passed on of an error of Vault's.
 const errorBytes = 500
 
-// Explain puts the error of a call into one short line: the status and what Vault said, or why it could not be asked,
-// without the URL, which is for operators and not for everybody who claims.
+// Explain puts the error of a call into one short line: the status and what Vault said, or why it could not be asked.
+// URL, host and port are for operators and not for everybody who claims, so they are left out.
 func Explain(err error) error {
 	var response *api.ResponseError
 	if !errors.As(err, &response) {
-		var failed *url.Error
-		if errors.As(err, &failed) {
-			return failed.Err
-		}
-		return err
+		return explainTransport(err)
 	}
 	said := strings.Join(strings.Fields(strings.Join(response.Errors, "; ")), " ")
 	if said == "" {
@@ -121,6 +119,24 @@ func Explain(err error) error {
 		said = strings.ToValidUTF8(said[:errorBytes], "") + "…"
 	}
 	return fmt.Errorf("Vault answered %d: %s", response.StatusCode, said)
+}
+
+func explainTransport(err error) error {
+	var unknown *net.DNSError
+	var untrusted *tls.CertificateVerificationError
+	var broken *net.OpError
+	var failed *url.Error
+	switch {
+	case errors.As(err, &unknown):
+		return errors.New("the host of Vault's address cannot be found")
+	case errors.As(err, &untrusted):
+		return errors.New("Vault's certificate cannot be trusted: see ca_cert and tls_server_name")
+	case errors.As(err, &broken):
+		return fmt.Errorf("Vault cannot be reached: %w", broken.Err)
+	case errors.As(err, &failed):
+		return failed.Err
+	}
+	return err
 }
 
 // ListWords is a list of strings in an answer of Vault's; what is not a string is left out.

@@ -67,10 +67,10 @@ func (q *Requests) run(ctx context.Context, s logical.Storage, l *load) (err err
 	if err != nil {
 		return err
 	}
-	group, reading := errgroup.WithContext(ctx)
+	var group errgroup.Group // one that fails keeps nobody from reading the others
 	group.SetLimit(loadWidth)
 	for _, id := range ids {
-		group.Go(func() error { return q.index.read(reading, s, l, id) })
+		group.Go(func() error { return q.index.read(ctx, s, l, id) })
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("reading the open requests: %w", err)

@@ -129,7 +129,7 @@ func (q *Requests) Create(
 
 // List returns the open requests for which keep is true, the newest first: those older than the one with the id after, or
 // all if that is empty; at most limit, or all if that is 0. It reads no record once the index is there. Damaged ones are
-// among them, see [approval.Listing.Unreadable].
+// among them, see [approval.Listing.Unreadable]. Beside an error it returns what is known all the same.
 func (q *Requests) List(
 	ctx context.Context, s logical.Storage, after string, limit int, keep func(approval.Listing) bool,
 ) ([]Entry, error) {
@@ -137,9 +137,7 @@ func (q *Requests) List(
 	if after != "" && !ours {
 		return nil, errNotOurs(after)
 	}
-	if err := q.awaitIndex(ctx, s); err != nil {
-		return nil, err
-	}
+	err := q.awaitIndex(ctx, s)
 	var entries []Entry
 	q.index.descend(older, func(i item) (goOn bool) {
 		if keep(*i.listing) {
@@ -147,7 +145,7 @@ func (q *Requests) List(
 		}
 		return limit == 0 || len(entries) < limit
 	})
-	return entries, nil
+	return entries, err
 }
 
 func errNotOurs(id string) error {

@@ -67,8 +67,8 @@ func CheckName(s string) error {
 		s, maxNameBytes)
 }
 
-// idPattern is the canonical text of a UUID.
-var idPattern = regexp.MustCompile(`\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\z`)
+// idPattern is the canonical text of a UUID of version 7.
+var idPattern = regexp.MustCompile(`\A[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\z`)
 
 // CheckRequestID refuses what cannot be a request's id.
 func CheckRequestID(s string) error {

@@ -110,7 +110,7 @@ func FuzzTextThatIsAcceptedShowsWhatItIs(f *testing.F) {
 }
 
 func TestOnlyCanonicalUUIDsAreIDs(t *testing.T) {
-	for _, id := range []string{requestID, "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"} {
+	for _, id := range []string{requestID, "00000000-0000-7000-8000-000000000000", "ffffffff-ffff-7fff-bfff-ffffffffffff"} {
 		if err := CheckRequestID(id); err != nil {
 			t.Errorf("%q: %v", id, err)
 		}
@@ -119,6 +119,7 @@ func TestOnlyCanonicalUUIDsAreIDs(t *testing.T) {
 		"", "x", strings.ToUpper(requestID), requestID + "\n", "\n" + requestID, " " + requestID, requestID + "/", "../" + requestID, requestID + "0", requestID[1:],
 		"{" + requestID + "}", strings.ReplaceAll(requestID, "-", ""), strings.ReplaceAll(requestID, "-", "\u2010"), strings.Replace(requestID, "0", "g", 1), strings.Replace(requestID, "0", "\u0660", 1),
 		"urn:uuid:" + requestID, strings.Repeat("a", 1<<20),
+		"f47ac10b-58cc-4372-a567-0e02b2c3d479", "01929d3e-7c4b-7e2a-cf10-3b5c7d9e1f20", // of another version or variant
 	} {
 		err := CheckRequestID(id)
 		wantRefusal(t, err, "is not a request id; accepted is a UUID as jit/request returned it")

@@ -1,0 +1,220 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/grant"
+	"github.com/vault-jit/vault-jit/plugin/refusal"
+)
+
+// Each test here is one way in which somebody might get a credential that the quorum does not stand behind, keep one past
+// its end, or keep others from theirs.
+
+func TestClaimIsRefusedIfTheWorldChangedWhileVaultWasAsked(t *testing.T) {
+	for name, change := range map[string]func(f *fixture, id string){
+		"the policy was tightened":       func(f *fixture, _ string) { f.setPolicy(2) },
+		"the role was deleted":           func(f *fixture, _ string) { must(f.t, f.store.Roles.Delete(f.t.Context(), f.storage, "otp")) },
+		"the requester was disabled":     func(f *fixture, _ string) { f.directory.Entities["alice"].Disabled = true },
+		"the only approver was disabled": func(f *fixture, _ string) { f.directory.Entities["bob"].Disabled = true },
+		"the approver was disabled and the record grew": func(f *fixture, id string) {
+			f.directory.Entities["bob"].Disabled = true
+			f.approve(id, "carol")
+			_, err := f.Change(f.t.Context(), f.storage, id, f.call("carol").who, func(_ approval.Request, who approval.Standing) (approval.Command, error) {
+				return approval.Withdraw{Approver: who}, nil
+			})
+			must(f.t, err)
+		},
+	} {
+		for _, at := range []string{"/auth/token/create/", "/creds/otp"} {
+			t.Run(name+" at "+at, func(t *testing.T) {
+				f := newVaultFixture(t)
+				id := f.approved()
+				stopped := f.stopAt(at)
+				done := f.startClaim(id)
+				<-stopped.reached
+				change(f, id)
+				stopped.goOn()
+				if got := <-done; refusal.Of(got.err) == nil {
+					t.Errorf("the claim answers %v", got.err)
+				}
+				f.wantNothingLives()
+			})
+		}
+	}
+}
+
+func TestDenialThatAnotherNodeRecordedStopsTheClaim(t *testing.T) {
+	f := newVaultFixture(t)
+	id := f.approved()
+	stopped := f.stopAt("/creds/otp")
+	done := f.startClaim(id)
+	<-stopped.reached
+	f.restart() // another instance over the same storage
+	f.deny(id, "carol")
+	stopped.goOn()
+	if got := <-done; got.err == nil {
+		t.Error("the claim succeeds")
+	}
+	f.wantState(id, approval.StateDenied)
+	f.wantNothingLives()
+}
+
+func TestWhatCannotBeTakenBackIsMadeOnceForOneApproval(t *testing.T) {
+	f := newVaultFixture(t)
+	f.setRole(grant.Secret{Path: f.ssh.Path, Operation: grant.Write, Data: map[string]any{"ip": "127.0.0.1"}, GrantPolicies: []string{f.ssh.Policy}, AllowUnleased: true})
+	id := f.approved()
+	// A claim that sent nothing may be repeated.
+	f.breakOnce("/auth/token/create/", 0, refuses)
+	if _, _, err := f.tryClaim(id, "alice"); err == nil {
+		t.Fatal("a claim without a token succeeds")
+	}
+	written := 0
+	for range 3 {
+		ctx, hangUp := context.WithCancel(t.Context())
+		f.add(&rule{text: "/creds/otp", once: true, play: func(do func() error) error { err := do(); written++; hangUp(); return err }})
+		who := f.call("alice").who
+		if _, _, err := f.Claim(ctx, f.storage, id, who, func(r approval.Request) (approval.World, error) { return who.WorldNow(ctx, r) }); err == nil {
+			t.Error("a claim whose caller hung up succeeds")
+		}
+	}
+	if written != 1 {
+		t.Errorf("upstream was written %d times for one approval", written)
+	}
+	_, _, err := f.tryClaim(id, "alice")
+	wantRefusal(t, err, "an earlier claim may have made what cannot be taken back")
+}
+
+func TestEndIsTriedWhateverAnotherNodesClockSaid(t *testing.T) {
+	for name, end := range map[string]func(f *fixture, r approval.Request) error{
+		"revoke": func(f *fixture, r approval.Request) error {
+			_, err := f.tryRevoke(f.t.Context(), r.ID, "alice")
+			return err
+		},
+		"lease": func(f *fixture, r approval.Request) error {
+			return f.EndLease(f.t.Context(), f.storage, r.ID, r.Handles())
+		},
+		"periodic work": func(f *fixture, _ approval.Request) error { return f.Work(f.t.Context(), f.storage) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newVaultFixture(t)
+			r := f.active()
+			f.clock.advance(30 * time.Minute) // this node's clock is ahead
+			mend := f.breakAt("revoke", refuses)
+			_, err := f.tryRevoke(t.Context(), r.ID, "alice")
+			must(t, err)
+			mend()
+			f.clock.advance(-29 * time.Minute) // the next active node's is right
+			must(t, end(f, r))
+			f.wantNothingLives()
+		})
+	}
+}
+
+func TestLeaseOfAClaimThatIsStillOnRecordCanBeEnded(t *testing.T) {
+	f := newVaultFixture(t)
+	id := f.approved()
+	stopped := f.stopAt("/creds/otp")
+	done := f.startClaim(id)
+	<-stopped.reached
+	token := f.stored(id).Claim.Token
+	mend := f.breakAt("revoke", refuses)
+	if err := f.EndLease(t.Context(), f.storage, id, grant.Handles{token}); err == nil || !strings.Contains(err.Error(), errFault.Error()) && !strings.Contains(err.Error(), "has not ended") {
+		t.Errorf("it answers %v", err)
+	}
+	mend()
+	stopped.goOn()
+	<-done
+}
+
+func TestRevokeWhoseRecordCannotBeReadAnyMoreIsAnError(t *testing.T) {
+	f := newVaultFixture(t)
+	r := f.active()
+	f.add(&rule{text: "storage put open/", once: true, play: func(func() error) error {
+		must(t, f.disk.Put(t.Context(), &logical.StorageEntry{Key: "open/" + r.ID, Value: []byte("{torn")}))
+		return errFault
+	}})
+	if _, err := f.tryRevoke(t.Context(), r.ID, "alice"); err == nil || refusal.Of(err) != nil {
+		t.Errorf("it answers %v", err)
+	}
+	f.wantNothingLives()
+}
+
+func TestLeaseThatCarriesAnotherTokenThanTheRecordEndsIt(t *testing.T) {
+	f := newVaultFixture(t)
+	r, other := f.active(), f.active()
+	f.revoke(r.ID, "alice")
+	must(t, f.EndLease(t.Context(), f.storage, r.ID, other.Handles()))
+	f.wantNothingLives()
+}
+
+func TestOneRequestThatCannotBeReadKeepsNoGrantAlive(t *testing.T) {
+	f := newVaultFixture(t)
+	f.active()
+	unreadable := f.ask("alice")
+	f.restart()
+	f.breakAt("storage get open/"+unreadable, refuses)
+	f.clock.advance(3 * time.Hour)
+	if err := f.Work(t.Context(), f.storage); err == nil {
+		t.Error("the work says nothing of what it cannot read")
+	}
+	f.wantNothingLives()
+}
+
+func TestListOnASlowStorageCanBeGoneOnWith(t *testing.T) {
+	f := newFixture(t)
+	want := map[string]bool{}
+	for range 20 {
+		id := f.ask("alice")
+		f.cancel(id, "alice")
+		want[id] = true
+	}
+	// The time of each page is up after some reads.
+	q := Query{States: approval.States(), Limit: 100}
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		reads := 0
+		remove := f.add(&rule{text: "storage get", play: func(do func() error) error {
+			if reads++; reads > 12 {
+				cancel()
+				return ctx.Err()
+			}
+			return do()
+		}})
+		page, err := f.List(ctx, f.storage, f.call("alice").who, q)
+		remove()
+		cancel()
+		must(t, err)
+		for _, r := range page.Requests {
+			delete(want, r.ID)
+		}
+		if q.After = page.Next; q.After == "" {
+			break
+		}
+		if !page.Stopped {
+			t.Error("it does not say that it stopped")
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("%d requests were never shown", len(want))
+	}
+}
+
+func TestUnreachableVaultIsNamedWithoutItsAddress(t *testing.T) {
+	f := newVaultFixture(t)
+	id, r := f.approved(), f.active()
+	c := f.connection
+	c.Address = "http://127.0.0.1:9"
+	f.connect(c)
+	_, _, err := f.tryClaim(id, "alice")
+	shown := fmt.Sprint(err, f.revoke(r.ID, "bob").End.LastError)
+	if strings.Contains(shown, "127.0.0.1") || !strings.Contains(shown, "cannot be reached") {
+		t.Errorf("it says %s", shown)
+	}
+}
