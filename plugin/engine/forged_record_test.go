@@ -75,10 +75,10 @@ func TestUnreadableRecordGivesNothingAndBlocksNoOtherRequest(t *testing.T) {
 	for id, says := range map[string]string{forged: "digest", later: "version 2", active: "damaged"} {
 		for _, path := range []string{"claim", "approve", "revoke", "cancel"} {
 			_, err := f.writeAs(f.alice, path, map[string]any{"id": id})
-			wantFault(t, err, "unreadable record", says)
+			wantFault(t, err, "it cannot be understood", says)
 		}
 		_, err := f.alice.Read(t.Context(), f.mount.Path+"/requests/"+id)
-		wantFault(t, err, "unreadable record", says)
+		wantFault(t, err, "it cannot be understood", says)
 	}
 	if tokens, err := f.mount.GrantTokens(t.Context()); err != nil || len(tokens) != 1 {
 		t.Errorf("%d grant tokens, %v", len(tokens), err)
@@ -102,7 +102,7 @@ func TestUnreadableRecordGivesNothingAndBlocksNoOtherRequest(t *testing.T) {
 	}
 	wantRefusal(t, f.mount.Delete(t.Context(), "config"), "not known to have ended")
 
-	// Revoking the lease ends the grant of an unreadable record, and Vault then forgets the lease.
+	// Revoking the lease ends a grant whose record cannot be understood, and Vault then forgets the lease.
 	must(t, f.Root().Sys().RevokeWithOptions(&api.RevokeOptions{LeaseID: credential.LeaseID, Sync: true}))
 	f.waitUntilGone(pg, credential)
 	leases, err := f.mount.Leases(t.Context())
@@ -130,7 +130,7 @@ func TestDamagedDefinitionStopsClaims(t *testing.T) {
 		f.forge(key, edit)
 		f.restartPlugin()
 		_, err := f.writeAs(f.alice, "claim", map[string]any{"id": id})
-		wantFault(t, err, "unreadable record", key)
+		wantFault(t, err, "it cannot be understood", key)
 		if strings.Contains(err.Error(), f.mount.SecretID) {
 			t.Errorf("%s: the error shows the engine's secret", key)
 		}

@@ -55,14 +55,14 @@ func (c *call) explainRefusedClaim(ctx context.Context, r approval.Request, who 
 		return refused
 	}
 	world, err := c.people.World(ctx, r)
-	if err == nil {
-		world.Census, err = c.people.Census(ctx, r.Ask.Policy.Groups())
-	}
 	if err != nil {
 		return err
 	}
-	if err := approval.MayClaim(r, who, approval.Judge(r, world, now)); err != nil {
+	if why := approval.MayClaim(r, who, approval.Judge(r, world, now)); why == nil || why.Error() != refused.Error() {
+		return refused // for another reason
+	}
+	if world.Census, err = c.people.Census(ctx, r.Ask.Policy.Groups()); err != nil {
 		return err
 	}
-	return refused
+	return approval.MayClaim(r, who, approval.Judge(r, world, now))
 }

@@ -168,5 +168,8 @@ func (c *claim) giveUp(made issuer.Made, cause error) error {
 	if c.unrecorded != nil {
 		return cause
 	}
+	if made.Sent && c.request.Ask.Grant.CannotBeUndone() {
+		return refusal.Newf("", "the claim failed and nothing was given out; it may have made what cannot be taken back, so ask again: %v", cause)
+	}
 	return refusal.Newf("", "the claim failed and nothing was given out; the request can be claimed again: %v", cause)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrUnreadable is part of every error about something that is there but not wholly understood.
-var ErrUnreadable = errors.New("unreadable record")
+var ErrUnreadable = errors.New("it cannot be understood")
 
 // envelopeVersion is the version of every object but the requests, which have their own.
 const envelopeVersion = 1
