@@ -69,7 +69,7 @@ func newBackend() *backend {
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,
 		RunningVersion: Version,
-		PathsSpecial:   &logical.Paths{SealWrapStorage: []string{store.ConfigKey}},
+		PathsSpecial:   &logical.Paths{SealWrapStorage: []string{store.ConfigKey, store.SeedKey}},
 		Paths: framework.PathAppend(
 			b.pathConfig(),
 			b.pathStatus(),

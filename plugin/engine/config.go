@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -150,4 +151,30 @@ func prefixEach(field string, texts []string) []string {
 		texts[i] = field + ": " + texts[i]
 	}
 	return texts
+}
+
+// putConfig stores the configuration and goes on with the issuer that it describes.
+func (b *backend) putConfig(ctx context.Context, s logical.Storage, config Config, described *issuer.Issuer) error {
+	err := b.store.Config.Put(ctx, s, config)
+	if err != nil {
+		described = nil // it may have been stored or not: the next call reads it again
+	}
+	b.replaceIssuer(described) //nolint:contextcheck // the old login ends after the call
+	return err
+}
+
+// destroyRetired destroys the secret_ids that rotations replaced and notes which of them are left.
+func (b *backend) destroyRetired(ctx context.Context, s logical.Storage, config Config, vault *issuer.Issuer) error {
+	var left []string
+	var faults []error
+	for _, secretID := range config.RetiredSecretIDs {
+		if err := vault.Session().DestroySecretID(ctx, secretID); err != nil {
+			left, faults = append(left, secretID), append(faults, err)
+		}
+	}
+	if len(left) < len(config.RetiredSecretIDs) {
+		config.RetiredSecretIDs = left
+		faults = append(faults, b.putConfig(ctx, s, config, vault))
+	}
+	return errors.Join(faults...)
 }

@@ -130,3 +130,27 @@ func listUsers[T any](ctx context.Context, s logical.Storage, kind string, catal
 func (c *call) revise(current approval.Revision) approval.Revision {
 	return approval.Revision{Version: current.Version + 1, UpdatedAt: c.now().UTC().Round(0), UpdatedBy: c.req.DisplayName}
 }
+
+// findShortfalls says in sentences which rules of a policy too few people could meet. It is certain if all members are known.
+func (c *call) findShortfalls(ctx context.Context, policy approval.Policy) (shortfalls []string, certain bool, err error) {
+	census, err := c.people.Census(ctx, policy.Groups())
+	if err != nil {
+		return nil, false, err
+	}
+	prospect := approval.Check(policy, approval.Person{}, census)
+	if prospect.Satisfiable {
+		return nil, prospect.Known, nil
+	}
+	for _, rule := range prospect.Rules {
+		switch {
+		case rule.Satisfiable:
+		case rule.Known:
+			shortfalls = append(shortfalls, fmt.Sprintf("rule %q needs %d approvals, but its approver groups lack %d people for that (one person counts for one rule)",
+				rule.Name, rule.Approvals, -rule.Spare))
+		default:
+			shortfalls = append(shortfalls, fmt.Sprintf("rule %q needs %d approvals; whether its approver groups have enough people is not known, because not all members can be read",
+				rule.Name, rule.Approvals))
+		}
+	}
+	return shortfalls, prospect.Known, nil
+}

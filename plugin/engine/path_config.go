@@ -157,16 +157,6 @@ func (b *backend) moveConfig(ctx context.Context, s logical.Storage, next Config
 	})
 }
 
-// putConfig stores the configuration and goes on with the issuer that it describes.
-func (b *backend) putConfig(ctx context.Context, s logical.Storage, config Config, described *issuer.Issuer) error {
-	err := b.store.Config.Put(ctx, s, config)
-	if err != nil {
-		described = nil // it may have been stored or not: the next call reads it again
-	}
-	b.replaceIssuer(described) //nolint:contextcheck // the old login ends after the call
-	return err
-}
-
 // checkNothingHeld refuses while there may be something that only the Vault connected to now can end.
 func (b *backend) checkNothingHeld(ctx context.Context, s logical.Storage) error {
 	held, err := b.ledger.Holding(ctx, s)
@@ -248,20 +238,4 @@ func rotateRoot(ctx context.Context, c *call) (*logical.Response, error) {
 		return answerWarnings([]string{fmt.Sprintf("rotated, but the replaced secret_id is not destroyed yet; the engine tries again every minute: %v", err)}), nil
 	}
 	return nil, nil
-}
-
-// destroyRetired destroys the secret_ids that rotations replaced and notes which of them are left.
-func (b *backend) destroyRetired(ctx context.Context, s logical.Storage, config Config, vault *issuer.Issuer) error {
-	var left []string
-	var faults []error
-	for _, secretID := range config.RetiredSecretIDs {
-		if err := vault.Session().DestroySecretID(ctx, secretID); err != nil {
-			left, faults = append(left, secretID), append(faults, err)
-		}
-	}
-	if len(left) < len(config.RetiredSecretIDs) {
-		config.RetiredSecretIDs = left
-		faults = append(faults, b.putConfig(ctx, s, config, vault))
-	}
-	return errors.Join(faults...)
 }

@@ -26,16 +26,3 @@ func tidyNow(ctx context.Context, c *call) (*logical.Response, error) {
 	}
 	return &logical.Response{Data: map[string]any{"removed": removed}}, nil
 }
-
-// tidy removes ended requests past retention.
-func (b *backend) tidy(ctx context.Context, s logical.Storage) (removed int, err error) {
-	retention := defaultRetention
-	config, err := b.store.Config.Get(ctx, s)
-	if err != nil {
-		return 0, err
-	}
-	if config != nil {
-		retention = config.Retention
-	}
-	return b.ledger.Tidy(ctx, s, b.now().Add(-retention))
-}

@@ -36,7 +36,7 @@ type options struct{ clients, requests, cycles, requesters, volume int }
 
 func run(ctx context.Context, o options) (err error) {
 	progress("starting Vault")
-	s, err := set(ctx, o)
+	s, err := prepare(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -16,23 +16,28 @@ import (
 // calls is how many storage and HTTP calls one operation takes once the engine is warm.
 type calls struct{ reads, writes, http int }
 
-// countCalls runs each operation twice inside this process, where every call can be seen, and counts the second time.
-func countCalls(ctx context.Context, s *setting) (map[string]calls, error) {
+// step counts the calls of an engine, one at a time.
+func (c *calls) step() enginetest.Step {
 	var mu sync.Mutex
-	var now calls
-	engine, err := enginetest.New(ctx, s.Address(), func(name string, do func() error) error {
+	return func(name string, do func() error) error {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
 		case strings.HasPrefix(name, "storage put"), strings.HasPrefix(name, "storage delete"):
-			now.writes++
+			c.writes++
 		case strings.HasPrefix(name, "storage"):
-			now.reads++
+			c.reads++
 		default:
-			now.http++
+			c.http++
 		}
 		return do()
-	}, "asker", "approver", "reader")
+	}
+}
+
+// countCalls runs each operation twice inside this process, where every call can be seen, and counts the second time.
+func countCalls(ctx context.Context, s *setting) (map[string]calls, error) {
+	var now calls
+	engine, err := enginetest.New(ctx, s.Address(), now.step(), "asker", "approver", "reader")
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type setting struct {
 
 const extraPolicy = "bench-extra"
 
-func set(ctx context.Context, o options) (_ *setting, err error) {
+func prepare(ctx context.Context, o options) (_ *setting, err error) {
 	cluster, err := vaulttest.Start(ctx, vaulttest.Options{Nodes: 1, LogLevel: "error"})
 	if err != nil {
 		return nil, err
@@ -54,18 +54,23 @@ path "sys/leases/revoke" { capabilities = ["update"] }`
 	if err := cluster.Policy(ctx, extraPolicy, rules); err != nil {
 		return nil, err
 	}
-	for n := range o.requesters {
+	return s, s.define(ctx)
+}
+
+// define makes the people, and what they ask for and decide by.
+func (s *setting) define(ctx context.Context) (err error) {
+	for n := range s.options.requesters {
 		person, err := s.mount.Person(ctx, fmt.Sprintf("requester%d", n), extraPolicy, s.upstream.Policy)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.requesters = append(s.requesters, person)
 	}
 	if s.approver, err = s.mount.Person(ctx, "approver"); err != nil {
-		return nil, err
+		return err
 	}
 	if s.reader, err = s.mount.Person(ctx, "reader"); err != nil {
-		return nil, err
+		return err
 	}
 	for _, write := range []struct {
 		path string
@@ -82,10 +87,10 @@ path "sys/leases/revoke" { capabilities = ["update"] }`
 		}},
 	} {
 		if _, err := s.mount.Write(ctx, write.path, write.data); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 func (s *setting) ask(ctx context.Context, who *vaulttest.Person) (id string, err error) {
