@@ -112,7 +112,7 @@ func TestClaimBeginsOnlyWhereItsWholeEndFits(t *testing.T) {
 	wantEqual(t, "finished", ended.Finished(at), true)
 }
 
-// Others may use the room up while a claim is under way. It ends all the same.
+// Others may use up the room while a claim is under way. The claim still ends.
 func TestClaimAndGrantEndInAFullRecord(t *testing.T) {
 	quorum, _ := quorate(t, lenient())
 	world := worldOf(quorum, standing("bob", "dbas"), standing("carol", "dbas"))

@@ -118,7 +118,7 @@ func TestGoneOfWhatIsGoneGivesNothing(t *testing.T) {
 	}
 }
 
-func TestNothingIsToDoWhileARequestLives(t *testing.T) {
+func TestNextHasNoTaskWhileARequestLives(t *testing.T) {
 	quorum, _ := quorate(t, prod(rule("dba", 2, "dbas")))
 	for _, r := range []Request{newRequest(t, prod(rule("dba", 2, "dbas"))), quorum, granted(t)} {
 		wantEqual(t, "tasks", Next(r, after(3*time.Minute)), nil)
@@ -217,7 +217,7 @@ func TestHandlesOfARequestAreThoseNotGone(t *testing.T) {
 	wantEqual(t, "known are the gone one, the other, and no third", []bool{r.Knows(theToken), r.Knows(lease), r.Knows(grant.Token{Accessor: "accessor-2"})}, []bool{true, true, false})
 }
 
-func TestWhatCannotBeUndoneIsNotClaimedAgainOnceSomethingMayHaveBeenSent(t *testing.T) {
+func TestUnleasedGrantIsNotClaimedAgainOnceItMayHaveBeenSent(t *testing.T) {
 	policy := prod(rule("dba", 1, "dbas"))
 	q := asking(policy)
 	changeSecret(&q.Role, func(s *grant.Secret) { s.AllowUnleased = true })

@@ -335,7 +335,7 @@ func denied(who Standing, at time.Time) Decided {
 	return Decided{Stamp: Stamp{At: at, By: &who.Person}, Verdict: Deny, Groups: who.Groups}
 }
 
-func TestNothingDeadIsClaimable(t *testing.T) {
+func TestDeadRequestIsNotClaimable(t *testing.T) {
 	r, world := quorate(t, prod(rule("dba", 2, "dbas")))
 	now := after(2 * time.Minute)
 	cancelled := mustDo(t, r, now, Cancel{standing("alice")})

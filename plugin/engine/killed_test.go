@@ -28,7 +28,7 @@ func isRefusal(err error) bool {
 //
 // The test checks the credentials that somebody was given. A killed Vault may keep a database user whose lease it has not
 // stored, or a lease that it has not stored as its token's; nobody was given either of them.
-func TestNoCredentialSurvivesItsWindowWhenPluginOrServerIsKilled(t *testing.T) {
+func TestKillingPluginOrServerLeavesNoCredentialPastItsWindow(t *testing.T) {
 	const rounds, perRound, window = 14, 4, 5 * time.Second
 	cluster := vaulttest.New(t, vaulttest.Options{Nodes: 1, LogLevel: "error"})
 	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})

@@ -91,7 +91,7 @@ func TestTokenThatIsNotFoundIsGoneOnlyIfItsAccessorIs(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeEndedIsNeverConfirmed(t *testing.T) {
+func TestHandleThatCannotBeEndedIsNeverConfirmed(t *testing.T) {
 	f := newFixture(t, nil)
 	for _, h := range []grant.Handle{grant.Answer{Serial: "1"}, grant.Member{GroupID: "g", EntityID: "e"}, grant.Lease{ID: lease.ID, Inert: true}, nil} {
 		if f.End(t.Context(), h) == nil {

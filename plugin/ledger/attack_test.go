@@ -66,7 +66,7 @@ func TestDenialThatAnotherNodeRecordedStopsTheClaim(t *testing.T) {
 	f.wantNothingLives()
 }
 
-func TestWhatCannotBeTakenBackIsMadeOnceForOneApproval(t *testing.T) {
+func TestUnleasedGrantIsMadeOnceForOneApproval(t *testing.T) {
 	f := newVaultFixture(t)
 	f.setRole(grant.Secret{Path: f.ssh.Path, Operation: grant.Write, Data: map[string]any{"ip": "127.0.0.1"}, GrantPolicies: []string{f.ssh.Policy}, AllowUnleased: true})
 	id := f.approved()

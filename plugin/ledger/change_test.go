@@ -16,7 +16,7 @@ import (
 )
 
 // Vault may answer slowly or not at all, and a handler that waits for a lock holds up a step-down.
-func TestNoCallOverHTTPIsMadeWhileARecordIsLocked(t *testing.T) {
+func TestLedgerMakesNoHTTPCallWhileARecordIsLocked(t *testing.T) {
 	f := newVaultFixture(t)
 	var calls atomic.Int64 // a call that was broken off may still be seen when the next one is made
 	f.watchEach(func(name string) {
@@ -89,7 +89,7 @@ func TestStrangersNeverTakeTheLockOfARequest(t *testing.T) {
 	}
 }
 
-func TestWhoeverIsRefusedTakesNoLock(t *testing.T) {
+func TestRefusedCallerTakesNoLock(t *testing.T) {
 	f := newFixture(t)
 	id, denied := f.ask("alice"), f.ask("alice")
 	f.deny(denied, "bob")
@@ -106,7 +106,7 @@ func TestWhoeverIsRefusedTakesNoLock(t *testing.T) {
 	wantRefusal(t, err, "0 of 1 approvals")
 }
 
-func TestWhoeverWaitsForTheLockStopsWithTheirOwnContext(t *testing.T) {
+func TestWaitForTheLockEndsWithTheCallersContext(t *testing.T) {
 	f := newFixture(t)
 	id := f.ask("alice")
 	release := f.hold(id)

@@ -34,7 +34,7 @@ func (f *fixture) startClaim(id string) <-chan claimed {
 	return done
 }
 
-func TestOfTwoClaimsAtOnceOneIsRefusedAtOnce(t *testing.T) {
+func TestSecondClaimAtOnceIsRefused(t *testing.T) {
 	f := newVaultFixture(t)
 	id := f.approved()
 	upstream := f.stopAt("/creds/otp")
@@ -120,7 +120,7 @@ func TestSettleThatWaitedLeavesAClaimThatBeganMeanwhileAlone(t *testing.T) {
 	f.wantState(id, approval.StateActive)
 }
 
-func TestNobodySettlesAClaimUnderWay(t *testing.T) {
+func TestSettleLeavesAClaimUnderWayAlone(t *testing.T) {
 	f := newVaultFixture(t)
 	id := f.approved()
 	upstream := f.stopAt("/creds/otp")

@@ -88,7 +88,7 @@ func TestAllWhoEndAGrantAtOnceShareAFailure(t *testing.T) {
 	}
 }
 
-func TestWhoeverWaitsForAnEndStopsWithTheirOwnContext(t *testing.T) {
+func TestWaitForAnEndStopsWithTheCallersContext(t *testing.T) {
 	f := newVaultFixture(t)
 	r := f.active()
 	ending := f.settling.join(r.ID)

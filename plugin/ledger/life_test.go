@@ -12,7 +12,7 @@ import (
 )
 
 // A claim makes its grant in one Vault to the end, and that Vault is the one that the engine can end it in.
-func TestNothingIsDoneWhileNothingIsClaimedThatWouldMeetAClaim(t *testing.T) {
+func TestConfigurationIsNotMovedDuringAClaim(t *testing.T) {
 	f := newVaultFixture(t)
 	done := false
 	change := func() error { done = true; return nil }

@@ -61,7 +61,7 @@ func TestEachQuestionIsAskedOnceACall(t *testing.T) {
 	f.wantAsked(2, "the next call")
 }
 
-func TestNothingIsAskedThatDoesNotMatter(t *testing.T) {
+func TestLookupAsksOnlyWhatMatters(t *testing.T) {
 	f := newFixture(t)
 	ctx := t.Context()
 	_, err := f.lookup().Caller("bob", nil)
@@ -82,7 +82,7 @@ func TestNothingIsAskedThatDoesNotMatter(t *testing.T) {
 	f.wantAsked(1, "somebody unknown is in no group")
 }
 
-func TestWhoeverIsNobodyCannotCall(t *testing.T) {
+func TestCallerWithoutALivingEntityIsRefused(t *testing.T) {
 	f := newFixture(t)
 	f.directory.Entities["disabled"] = &logical.Entity{ID: "disabled", Name: "disabled", Disabled: true}
 	f.directory.Entities["merged"] = f.directory.Entities["alice"] // an old token presents the old id
@@ -196,7 +196,7 @@ func TestMembershipIsCheckedAsOfTheCall(t *testing.T) {
 	}
 }
 
-func TestWhoMaySeeARequest(t *testing.T) {
+func TestRequestIsSeenByRequesterApproversAndAuditors(t *testing.T) {
 	f := newFixture(t)
 	r := f.request("bob")
 	f.setGroup("named", []string{"somebody-else"}, nil)

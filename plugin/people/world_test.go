@@ -67,7 +67,7 @@ func TestTheRosterHasEverybodyWhoDecidedAsTheyAreNow(t *testing.T) {
 	}
 }
 
-func TestWhatIsDeletedIsMissingInTheWorld(t *testing.T) {
+func TestDeletedRoleAndPolicyAreMissingInTheWorld(t *testing.T) {
 	f := newFixture(t)
 	r := f.request("bob", "carol")
 	must(t, f.store.Roles.Delete(t.Context(), f.storage, "db"))
@@ -87,7 +87,7 @@ func TestWhatIsDeletedIsMissingInTheWorld(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeReadIsAnErrorOfTheWorld(t *testing.T) {
+func TestUnreadableDefinitionIsAnErrorOfTheWorld(t *testing.T) {
 	for _, key := range []string{"role/db", "policy/two", "group/named"} {
 		f := newFixture(t)
 		r := f.request("bob")

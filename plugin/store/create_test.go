@@ -117,7 +117,7 @@ func TestPlaceOfARequestThatWasNotMadeIsFreeAgain(t *testing.T) {
 }
 
 // Build gathers from elsewhere, so nothing may wait for it.
-func TestNothingWaitsWhileARequestIsBuilt(t *testing.T) {
+func TestIndexIsNotLockedWhileARequestIsBuilt(t *testing.T) {
 	ctx := t.Context()
 	s, d := store.New[config](), &disk{}
 	_, err := s.Requests.Create(ctx, d, "entity-alice", start, func(waiting int) (approval.Record, error) {

@@ -193,7 +193,7 @@ func TestListGoesFromTheNewestToTheOldestAndVisitsEachOnce(t *testing.T) {
 	wantError(t, err, "yesterday")
 }
 
-func TestWhoLooksThroughOpenRequestsMayChangeThem(t *testing.T) {
+func TestOpenRequestsMayChangeWhileTheyAreListed(t *testing.T) {
 	ctx := t.Context()
 	s, d := store.New[config](), &disk{}
 	for range 200 {

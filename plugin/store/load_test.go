@@ -136,7 +136,7 @@ func TestWriteBesideTheLoaderWins(t *testing.T) {
 	}
 }
 
-func TestWhoeverNeedsOneRecordDoesNotWaitForTheLoad(t *testing.T) {
+func TestLoadAndSaveDoNotWaitForTheIndex(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		r, other, ended := newRequest(t, "alice", start), newRequest(t, "dave", start), newRequest(t, "erin", start)

@@ -129,7 +129,7 @@ func (q *Requests) Create(
 
 // List returns the open requests for which keep is true, the newest first: those older than the one with the id after, or
 // all if that is empty; at most limit, or all if that is 0. It reads no record once the index is there. Damaged ones are
-// among them, see [approval.Listing.Unreadable]. Beside an error it returns what is known all the same.
+// among them, see [approval.Listing.Unreadable]. With an error it also returns the requests that the index knows already.
 func (q *Requests) List(
 	ctx context.Context, s logical.Storage, after string, limit int, keep func(approval.Listing) bool,
 ) ([]Entry, error) {
