@@ -194,7 +194,7 @@ func TestACommandIsJudgedByTheRecordAsItIsUnderTheLock(t *testing.T) {
 	f.wantState(id, approval.StateCancelled)
 }
 
-func TestACallReadsARecordOnce(t *testing.T) {
+func TestCallsReadAndWriteARecordNoOftenerThanTheyMust(t *testing.T) {
 	f := newVaultFixture(t)
 	f.revoke(f.active().ID, "bob") // from now on the definitions are known and the engine is logged in
 	id := f.ask("alice")
