@@ -263,6 +263,7 @@ var masks = []struct {
 	{regexp.MustCompile(`("last_periodic_run":\s*)"[^"]*"`), `$1"<time>"`},
 	{regexp.MustCompile(`(?m)^(last_periodic_run\s+)\S+$`), "$1<time>"},
 	{regexp.MustCompile(`\bcarol, bob\b`), "bob, carol"},
+	{regexp.MustCompile(`\bwere returned from (?:Vault|OpenBao):`), "were returned from <server>:"},
 	{regexp.MustCompile(`-{3,}`), "---"},
 	{regexp.MustCompile(`[ \t]+`), " "},
 	{regexp.MustCompile(`(?m) $`), ""},
