@@ -313,7 +313,7 @@ func TestDenialStaysFinalWhenTheDenierLeaves(t *testing.T) {
 		r, _ := quorate(t, policy)
 		r = mustDo(t, r, after(time.Minute), deny(dave))
 		wantState(t, r, after(time.Minute), StateApproved)
-		// dave leaves; that erin denies as well makes two all the same.
+		// dave leaves. His denial still counts beside that of erin, so there are two.
 		r = mustDo(t, r, after(2*time.Minute), deny(standing("erin", "dbas")))
 		wantState(t, r, after(2*time.Minute), StateDenied)
 	})
@@ -352,7 +352,7 @@ func TestDeadRequestIsNotClaimable(t *testing.T) {
 	} {
 		got := Judge(c.request, world, c.at)
 		wantEqual(t, "obstacles", got.Obstacles, []string{c.want})
-		wantEqual(t, "the tally is shown all the same", got.Tally.Quorum, true)
+		wantEqual(t, "the quorum in the tally of an unclaimable request", got.Tally.Quorum, true)
 	}
 	var zero Request
 	wantEqual(t, "obstacles of nothing", Judge(zero, world, now).Obstacles, []string{"the request is expired"})
