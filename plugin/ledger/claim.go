@@ -24,7 +24,7 @@ func (l *Ledger) Claim(ctx context.Context, s logical.Storage, id string, who pe
 ) (approval.Request, issuer.Made, error) {
 	v := l.look(id)
 	defer v.leave()
-	c := &claim{Ledger: l, view: v, storage: l.life.guard(s), gather: world, caller: ctx}
+	c := &claim{Ledger: l, view: v, storage: s, gather: world, caller: ctx}
 	if err := c.check(ctx, who); err != nil {
 		return v.request, issuer.Made{}, err
 	}
@@ -62,7 +62,7 @@ type claim struct {
 
 // check refuses somebody who cannot claim the request as it is now.
 func (c *claim) check(ctx context.Context, who people.Caller) (err error) {
-	c.changes = c.changesSoFar()
+	c.seenAt = c.changes.Load()
 	if c.claimer, err = c.see(ctx, c.storage, c.view, who); err != nil {
 		return err
 	}

@@ -19,7 +19,6 @@ import (
 // Revoke ends a grant for somebody who may. Who did it is recorded first, if that is possible; what is held is ended
 // whatever that write said. The request says what is left.
 func (l *Ledger) Revoke(ctx context.Context, s logical.Storage, id string, who people.Caller, build Build) (approval.Request, error) {
-	s = l.life.guard(s)
 	v := l.look(id)
 	defer v.leave()
 	var command approval.Command
@@ -45,7 +44,7 @@ func (l *Ledger) Revoke(ctx context.Context, s logical.Storage, id string, who p
 func (l *Ledger) EndLease(ctx context.Context, s logical.Storage, id string, inHand grant.Handles) error {
 	v := l.look(id)
 	defer v.leave()
-	err := l.end(ctx, l.life.guard(s), v, approval.LeaseEnded{}, inHand)
+	err := l.end(ctx, s, v, approval.LeaseEnded{}, inHand)
 	if err == nil && v.request.Holding() {
 		err = fmt.Errorf("the grant of request %s has not ended: %s", id, v.request.Problem())
 	}
@@ -61,7 +60,7 @@ func (l *Ledger) Settle(ctx context.Context, s logical.Storage, id string) (appr
 		return approval.Request{}, err
 	}
 	v.request = *r
-	err = l.end(ctx, l.life.guard(s), v, nil, nil)
+	err = l.end(ctx, s, v, nil, nil)
 	return v.request, err
 }
 
@@ -70,13 +69,13 @@ func (l *Ledger) Settle(ctx context.Context, s logical.Storage, id string) (appr
 func (l *Ledger) end(caller context.Context, s logical.Storage, v *view, because approval.Command, inHand grant.Handles) error {
 	ending := l.settling.join(v.name)
 	defer ending.leave()
-	arrived := ending.changesSoFar()
+	arrived := ending.changes.Load()
 	if err := ending.acquire(caller); err != nil {
 		return err
 	}
 	defer ending.release()
-	defer ending.countChange()
-	shared := ending.changesSoFar() != arrived
+	defer ending.changes.Add(1)
+	shared := ending.changes.Load() != arrived
 	if because == nil && l.flights.has(v.name, l.now()) {
 		return nil
 	}
@@ -96,12 +95,12 @@ func (l *Ledger) endNow(ctx context.Context, s logical.Storage, v *view, because
 	known, err := l.refresh(ctx, s, v)
 	if err != nil || !known {
 		// What is in hand does not stay for the record's sake.
-		return errors.Join(append(l.endAll(ctx, s, inHand).problems(), err)...)
+		return errors.Join(append(l.endAll(ctx, s, inHand).problemsOff(approval.Request{}), err)...)
 	}
 	isOver := v.request.End != nil && v.request.End.Confirmed()
 	if isOver && (because != nil || changed) {
 		// Whoever confirmed the end has filed the request, or the periodic work does.
-		return errors.Join(l.endAll(ctx, s, v.request.Unknown(inHand)).problems()...)
+		return errors.Join(l.endAll(ctx, s, v.request.Unknown(inHand)).problemsOff(v.request)...)
 	}
 	ending, err := l.over(v.request, because)
 	if err != nil {
@@ -127,7 +126,7 @@ func (l *Ledger) refresh(ctx context.Context, s logical.Storage, v *view) (known
 	if !v.isStale() {
 		return true, nil
 	}
-	v.changes = v.changesSoFar()
+	v.seenAt = v.changes.Load()
 	r, err := l.requests.Load(ctx, s, v.name)
 	if errors.Is(err, store.ErrUnreadable) {
 		l.logger.Error("a request of which something ends cannot be read", "id", v.name, "problem", err)
@@ -198,14 +197,6 @@ func (l *Ledger) noteEnds(r approval.Request, because approval.Command, ends end
 type ends []struct {
 	handle  grant.Handle
 	problem error
-}
-
-func (es ends) problems() []error {
-	var problems []error
-	for _, e := range es {
-		problems = append(problems, e.problem)
-	}
-	return problems
 }
 
 // problemsOff are those of handles that are not on record, where nothing else tells of them.

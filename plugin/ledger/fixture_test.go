@@ -36,7 +36,7 @@ type fixture struct {
 	*steps
 	t         testing.TB
 	disk      *logical.InmemStorage
-	storage   logical.Storage // disk, with steps
+	storage   logical.Storage // disk, with steps, as the latest instance is given it
 	store     *store.Store[struct{}]
 	directory *people.Fake
 	clock     *clock
@@ -60,7 +60,6 @@ func newFixture(t testing.TB) *fixture {
 	for _, name := range []string{"alice", "anna", "bob", "carol", "audrey", "mallory"} {
 		f.directory.Entities[name] = &logical.Entity{ID: name, Name: name, Aliases: []*logical.Alias{{MountAccessor: "login", Name: name}}}
 	}
-	f.storage = watch.Storage(f.disk, f.step)
 	f.restart()
 	must(t, f.store.Groups.Put(t.Context(), f.storage, "dba", approval.ApproverGroup{Name: "dba", EntityIDs: []string{"bob", "carol"}}))
 	f.setPolicy(1)
@@ -111,6 +110,7 @@ func (f *fixture) restart() {
 		}
 		return nil, errors.New("no Vault is connected")
 	}, f.clock.read, hclog.NewNullLogger())
+	f.storage = f.Guard(watch.Storage(f.disk, f.step)) // as the engine does
 }
 
 func (f *fixture) setPolicy(approvals int) {

@@ -44,7 +44,6 @@ func New(requests *store.Requests, vault func(context.Context, logical.Storage) 
 func (l *Ledger) Ask(ctx context.Context, s logical.Storage, requester string, build func(id string, waiting int) (approval.Record, error)) (approval.Request, error) {
 	ctx, cancel := context.WithTimeout(ctx, grace) // after a start the index may take longer to be read
 	defer cancel()
-	s = l.life.guard(s)
 	id, err := l.requests.NewID(ctx, s, requester)
 	if err != nil {
 		return approval.Request{}, err
@@ -82,7 +81,7 @@ type Build func(r approval.Request, who approval.Standing) (approval.Command, er
 func (l *Ledger) Change(ctx context.Context, s logical.Storage, id string, who people.Caller, build Build) (approval.Request, error) {
 	v := l.look(id)
 	defer v.leave()
-	err := l.change(ctx, l.life.guard(s), v, who, build)
+	err := l.change(ctx, s, v, who, build)
 	return v.request, err
 }
 
@@ -122,20 +121,20 @@ func (l *Ledger) do(r approval.Request, command approval.Command) (approval.Requ
 type view struct {
 	*lock
 	request approval.Request
-	changes int
+	seenAt  int64 // of lock.changes
 }
 
 // look begins to look at a request, before it is loaded. Whoever looks has to leave.
 func (l *Ledger) look(id string) *view {
 	record := l.records.join(id)
-	return &view{lock: record, changes: record.changesSoFar()}
+	return &view{lock: record, seenAt: record.changes.Load()}
 }
 
 // isStale reports whether the request was not loaded yet, or has changed since.
-func (v *view) isStale() bool { return v.request.ID == "" || v.changesSoFar() != v.changes }
+func (v *view) isStale() bool { return v.request.ID == "" || v.changes.Load() != v.seenAt }
 
 // forget makes the next use load the request again.
-func (v *view) forget() { v.changes-- }
+func (v *view) forget() { v.seenAt-- }
 
 // see loads the request, and refuses it to a caller who may not see it.
 func (l *Ledger) see(ctx context.Context, s logical.Storage, v *view, who people.Caller) (approval.Standing, error) {
@@ -168,7 +167,7 @@ func (l *Ledger) update(ctx context.Context, s logical.Storage, v *view,
 		if latest == nil {
 			return refusal.Newf("", "there is no request %q that you can see", v.name)
 		}
-		v.request, v.changes = *latest, v.changesSoFar()
+		v.request, v.seenAt = *latest, v.changes.Load()
 	}
 	next, err := change(v.request, grown)
 	if err != nil {
@@ -183,11 +182,11 @@ func (l *Ledger) update(ctx context.Context, s logical.Storage, v *view,
 		write = l.requests.File
 	}
 	err = write(ctx, s, next)
-	v.countChange() // also if it failed: a failed write may have landed
+	v.changes.Add(1) // also if it failed: a failed write may have landed
 	if err != nil {
 		return fmt.Errorf("recording a change of request %s: %w", v.name, err)
 	}
-	v.request, v.changes = next, v.changesSoFar()
+	v.request, v.seenAt = next, v.changes.Load()
 	return nil
 }
 

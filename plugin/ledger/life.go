@@ -62,9 +62,7 @@ func (l *life) begin(caller context.Context, limit time.Duration) (context.Conte
 
 // Guard is the storage, into which nothing is written once the ledger was closed: a process may serve an old and a new
 // instance of the engine.
-func (l *Ledger) Guard(s logical.Storage) logical.Storage { return l.life.guard(s) }
-
-func (l *life) guard(s logical.Storage) logical.Storage { return guarded{s, l} }
+func (l *Ledger) Guard(s logical.Storage) logical.Storage { return guarded{s, l.life} }
 
 type guarded struct {
 	logical.Storage

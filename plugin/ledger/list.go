@@ -107,9 +107,14 @@ type pager struct {
 	query  Query
 	show   func(approval.Request) (bool, error)
 	page   Page
-	full   bool
 	looked int
-	last   string
+	last   string // the id that was looked at
+}
+
+// stop ends the page: more may come after the id.
+func (p *pager) stop(after string, early bool) (goOn bool, err error) {
+	p.page.Next, p.page.Stopped = after, early
+	return false, nil
 }
 
 func (p *pager) fill(ctx context.Context, s logical.Storage, entries []store.Entry) (Page, error) {
@@ -125,19 +130,16 @@ func (p *pager) fill(ctx context.Context, s logical.Storage, entries []store.Ent
 func (p *pager) add(ctx context.Context, s logical.Storage, id string) (goOn bool, err error) {
 	shown := len(p.page.Requests)
 	switch {
-	case p.full:
+	case p.page.Next != "":
 		return false, nil
 	case shown == p.query.Limit:
-		p.full, p.page.Next = true, p.page.Requests[shown-1].ID
-		return false, nil
+		return p.stop(p.page.Requests[shown-1].ID, false)
 	case p.last != "" && (p.looked == MaxScan || ctx.Err() != nil):
-		p.full, p.page.Next, p.page.Stopped = true, p.last, true
-		return false, nil //nolint:nilerr // the page says so
+		return p.stop(p.last, true)
 	}
 	r, err := p.ledger.requests.Load(ctx, s, id)
 	if err != nil && ctx.Err() != nil && p.last != "" {
-		p.full, p.page.Next, p.page.Stopped = true, p.last, true // the time is up: the next page goes on from here
-		return false, nil
+		return p.stop(p.last, true) // the time is up
 	}
 	p.looked++
 	p.last = id

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // locks let one at a time change what has a name. A lock is there while somebody has it, awaits it, or looks at what it
@@ -14,11 +15,12 @@ type locks struct {
 }
 
 type lock struct {
-	name    string
-	turn    chan struct{} // holds one token while somebody has the lock
-	users   int           // guarded by locks.mu, as is changes
-	changes int
-	all     *locks
+	name  string
+	turn  chan struct{} // holds one token while somebody has the lock
+	users int           // guarded by locks.mu
+	all   *locks
+	// changes counts how often what the lock guards has changed, or may have.
+	changes atomic.Int64
 }
 
 // join makes the caller a user of the lock, who has to leave it.
@@ -50,36 +52,17 @@ func (k *lock) acquire(ctx context.Context) error {
 	select {
 	case k.turn <- struct{}{}:
 		return nil
-	default:
-	}
-	select {
-	case k.turn <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for whoever changes request %s: %w", k.name, context.Cause(ctx))
 	}
 }
 
-func (k *lock) tryAcquire() bool {
-	select {
-	case k.turn <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
 func (k *lock) release() { <-k.turn }
 
-// countChange says that what the lock guards has changed, or may have.
-func (k *lock) countChange() {
-	k.all.mu.Lock()
-	defer k.all.mu.Unlock()
-	k.changes++
-}
-
-func (k *lock) changesSoFar() int {
-	k.all.mu.Lock()
-	defer k.all.mu.Unlock()
-	return k.changes
+// isTaken reports whether somebody has the lock.
+func (l *locks) isTaken(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own := l.inUse[name]
+	return own != nil && len(own.turn) > 0
 }

@@ -33,7 +33,7 @@ func (l *Ledger) Work(ctx context.Context, s logical.Storage) error {
 			if ctx.Err() != nil {
 				return fmt.Errorf("settling request %s: %w", entry.ID, context.Cause(ctx))
 			}
-			if l.flights.has(entry.ID, now) || l.isBusy(entry.ID) {
+			if l.flights.has(entry.ID, now) || l.settling.isTaken(entry.ID) {
 				return nil // somebody is at it, whom Vault keeps waiting perhaps; next time
 			}
 			r, err := l.Settle(ctx, s, entry.ID)
@@ -44,16 +44,6 @@ func (l *Ledger) Work(ctx context.Context, s logical.Storage) error {
 		})
 	}
 	return errors.Join(unread, group.Wait())
-}
-
-func (l *Ledger) isBusy(id string) bool {
-	ending := l.settling.join(id)
-	defer ending.leave()
-	if !ending.tryAcquire() {
-		return true
-	}
-	ending.release()
-	return false
 }
 
 // Counts are what there is of requests.
@@ -108,13 +98,9 @@ func (l *Ledger) FindLiveToken(ctx context.Context, s logical.Storage) (id strin
 		if err != nil {
 			return "", grant.Token{}, false, err
 		}
-		if r == nil || r.State(now) != approval.StateActive {
-			continue
-		}
-		for _, held := range r.Held {
-			if token, ok := held.Handle.(grant.Token); ok {
-				return r.ID, token, true, nil
-			}
+		if r != nil && r.State(now) == approval.StateActive {
+			token, held := r.Handles().Find(grant.Token{}.Key()).(grant.Token)
+			return r.ID, token, held, nil
 		}
 	}
 	return "", grant.Token{}, false, nil
@@ -150,6 +136,6 @@ func (l *Ledger) tidyOne(ctx context.Context, s logical.Storage, id string, olde
 	if err != nil || r == nil || !r.Finished(l.now()) || r.FinishedAt().After(oldest) {
 		return false, err
 	}
-	record.countChange()
-	return l.requests.DeleteEnded(ctx, l.life.guard(s), id)
+	record.changes.Add(1)
+	return l.requests.DeleteEnded(ctx, s, id)
 }

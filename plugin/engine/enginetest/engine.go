@@ -62,6 +62,9 @@ func (e *Engine) Restart(ctx context.Context) error {
 	return err
 }
 
+// Stop is what Vault does before it disables or reloads the plugin. The stopped engine is called on until [Engine.Restart].
+func (e *Engine) Stop(ctx context.Context) { e.backend.Cleanup(ctx) }
+
 // Call is a call of somebody's. A refusal is returned as an error.
 func (e *Engine) Call(ctx context.Context, op logical.Operation, who, path string, data map[string]any) (*logical.Response, error) {
 	return e.handle(ctx, &logical.Request{Operation: op, Path: path, Data: data, EntityID: who, DisplayName: who})
