@@ -66,6 +66,27 @@ func TestDenialThatAnotherNodeRecordedStopsTheClaim(t *testing.T) {
 	f.wantNothingLives()
 }
 
+// What cannot be taken back is made only if nobody denied it meanwhile, on whatever node.
+func TestDenialThatAnotherNodeRecordedStopsAnUnleasedGrantBeforeItIsMade(t *testing.T) {
+	f := newVaultFixture(t)
+	f.setRole(grant.Secret{Path: f.ssh.Path, Operation: grant.Write, Data: map[string]any{"ip": "127.0.0.1"}, GrantPolicies: []string{f.ssh.Policy}, AllowUnleased: true})
+	id := f.approved()
+	stopped := f.stopAt("/auth/token/create/")
+	done := f.startClaim(id)
+	<-stopped.reached
+	f.restart() // another instance over the same storage
+	f.deny(id, "carol")
+	stopped.goOn()
+	if got := <-done; got.err == nil {
+		t.Error("the claim succeeds")
+	}
+	if n := f.count("/creds/otp"); n > 0 {
+		t.Errorf("upstream was called %d times", n)
+	}
+	f.wantState(id, approval.StateDenied)
+	f.wantNothingLives()
+}
+
 func TestUnleasedGrantIsMadeOnceForOneApproval(t *testing.T) {
 	f := newVaultFixture(t)
 	f.setRole(grant.Secret{Path: f.ssh.Path, Operation: grant.Write, Data: map[string]any{"ip": "127.0.0.1"}, GrantPolicies: []string{f.ssh.Policy}, AllowUnleased: true})

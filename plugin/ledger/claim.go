@@ -109,12 +109,15 @@ func (c *claim) clear(ctx context.Context) error {
 	return nil
 }
 
-// begin records the token of the claim. From here on something may be made with it: if that cannot be undone, the world
-// is looked at once more.
+// begin records the token of the claim. From here on something may be made with it: if that cannot be undone, the record
+// and the world are looked at once more.
 func (c *claim) begin(ctx context.Context, token grant.Token, began time.Time) error {
-	return c.step(ctx, c.request.Ask.Grant.CannotBeUndone(), func() approval.Command {
+	if c.request.Ask.Grant.CannotBeUndone() {
+		c.forget()
+	}
+	return c.step(ctx, began, func() approval.Command {
 		return approval.BeginClaim{Claimer: c.claimer, World: c.world, Token: token}
-	}, began)
+	})
 }
 
 // finish records the grant, unless nobody is there to take it. It looks at the record and the world once more, whoever
@@ -125,21 +128,18 @@ func (c *claim) finish(ctx context.Context, made issuer.Made) error {
 		return c.unrecorded
 	}
 	c.forget()
-	return c.step(ctx, true, func() approval.Command {
+	return c.step(ctx, made.Answered, func() approval.Command {
 		return approval.GiveGrant{World: c.world, Handles: made.Handles, Until: made.Until}
-	}, made.Answered)
+	})
 }
 
-// step records one step of the claim, judged by the record as it is now. The world is looked at again if the record has
-// grown, or if again says so.
-func (c *claim) step(ctx context.Context, again bool, command func() approval.Command, now time.Time) error {
-	err := c.update(ctx, c.storage, c.view, func(r approval.Request, grown bool) (approval.Request, error) {
-		if grown || again {
-			world, err := c.gather(r)
-			if err != nil {
+// step records one step of the claim. If the record was loaded again, it is judged by the world as it is now.
+func (c *claim) step(ctx context.Context, now time.Time, command func() approval.Command) error {
+	err := c.update(ctx, c.storage, c.view, func(r approval.Request, grown bool) (_ approval.Request, err error) {
+		if grown {
+			if c.world, err = c.gather(r); err != nil {
 				return r, err
 			}
-			c.world = world
 		}
 		events, err := approval.Do(r, command(), now)
 		if err != nil {
