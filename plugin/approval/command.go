@@ -35,10 +35,12 @@ type (
 		Handles grant.Handles
 		Until   time.Time
 	}
-	// AbortClaim says that the claim with this token gave nothing out, whatever was recorded of it.
+	// AbortClaim says that the claim with this token gave nothing out, whatever was recorded of it. NothingSent says that
+	// nothing was made with the token. Left is what the claim made that has not ended.
 	AbortClaim struct {
 		Token       grant.Token
 		NothingSent bool
+		Left        grant.Handles
 	}
 	// Revoke is somebody's end of a grant. By is who; Auditor and Operator say what else entitles them.
 	Revoke struct {
@@ -47,12 +49,8 @@ type (
 	}
 	// LeaseEnded says that the lease of the grant is over in Vault.
 	LeaseEnded struct{}
-	// Gone says that one handle is gone, by its key: of a grant that is over, or of a claim that gave nothing. NothingSent
-	// says that nothing was made with the token of the claim.
-	Gone struct {
-		Handle      string
-		NothingSent bool
-	}
+	// Gone says that one handle is gone, by its key: of a grant that is over, or of a claim that gave nothing.
+	Gone struct{ Handle string }
 )
 
 func (Decide) command()     {}

@@ -82,7 +82,7 @@ func (r Request) beginClaim(c BeginClaim, now time.Time) ([]Event, error) {
 	if err := MayClaim(r, c.Claimer, Judge(r, c.World, now)); err != nil {
 		return nil, err
 	}
-	if r.Claim != nil {
+	if r.Holding() {
 		return nil, refusal.New("", "what an earlier claim left behind has to be revoked first", "try again")
 	}
 	if c.Token.Accessor == "" {
@@ -104,10 +104,12 @@ func (r Request) giveGrant(c GiveGrant, now time.Time) ([]Event, error) {
 	return []Event{Granted{Stamp: Stamp{At: now}, Until: c.Until.UTC().Round(0), Handles: c.Handles}}, nil
 }
 
-// abortClaim ends a grant that was recorded, although the claim that made it does not know of that and gave nothing out.
-// The grant of another claim is none of its business.
+// abortClaim ends the claim, or the grant that was recorded although the claim that made it does not know of that and
+// gave nothing out. Another claim and its grant are none of its business.
 func (r Request) abortClaim(c AbortClaim, now time.Time) ([]Event, error) {
 	switch {
+	case r.Claim != nil && r.Claim.Token == c.Token:
+		return []Event{ClaimEnded{Stamp: Stamp{At: now}, NothingSent: c.NothingSent, Left: c.Left}}, nil
 	case r.Grant == nil || r.End != nil || !r.Knows(c.Token):
 		return nil, nil
 	case !now.Before(r.Grant.Until):
@@ -175,7 +177,7 @@ func (r Request) endLease(now time.Time) ([]Event, error) {
 func (r Request) loseHandle(c Gone, now time.Time) ([]Event, error) {
 	if r.Claim != nil {
 		if c.Handle == r.Claim.Token.Key() {
-			return []Event{ClaimEnded{Stamp: Stamp{At: now}, NothingSent: c.NothingSent}}, nil
+			return []Event{ClaimEnded{Stamp: Stamp{At: now}}}, nil
 		}
 		return nil, nil
 	}
@@ -185,7 +187,7 @@ func (r Request) loseHandle(c Gone, now time.Time) ([]Event, error) {
 	}
 	ended := Ended{Stamp: Stamp{At: now}, Handle: c.Handle}
 	switch {
-	case r.End != nil:
+	case r.Grant == nil || r.End != nil:
 		return []Event{ended}, nil
 	case !now.Before(r.Grant.Until):
 		return []Event{r.windowEnd(), ended}, nil

@@ -37,6 +37,7 @@ func TestEveryCommandInEveryState(t *testing.T) {
 	quorum := mustDo(t, pending, start, approve(carol))
 	world := worldOf(quorum, bob, carol, dave, erin)
 	claiming := mustDo(t, quorum, start, claim(world))
+	left := mustDo(t, claiming, start, AbortClaim{Token: theToken, Left: grant.Handles{grant.Lease{ID: "l"}}})
 	active := mustDo(t, claiming, start, give(world, after(time.Hour)))
 	ending := mustDo(t, active, start, Revoke{By: alice})
 	run := mustDo(t, askedWith(t, unleased(policy)), start, approve(bob), approve(carol))
@@ -59,7 +60,9 @@ func TestEveryCommandInEveryState(t *testing.T) {
 	}
 	// deadHolding is the same with the token of a dead claim, which is all that can still be dealt with.
 	deadHolding := func(state string) outcomes {
-		return with(dead(state), func(o *outcomes) { o.goneToken, o.giveGrant = becomes+state, "the request is "+state })
+		return with(dead(state), func(o *outcomes) {
+			o.goneToken, o.abortClaim, o.giveGrant = becomes+state, becomes+state, "the request is "+state
+		})
 	}
 	// waiting is what happens to a request that has a quorum, or not yet.
 	waiting := func(state string) outcomes {
@@ -85,13 +88,19 @@ func TestEveryCommandInEveryState(t *testing.T) {
 		{"pending", pending, now, StatePending, with(waiting("pending"), func(o *outcomes) { o.approve, o.beginClaim = becomes+"approved", tooFew })},
 		{"pending, with a token from before", mustDo(t, claiming, start, Withdraw{carol}), now, StatePending, with(waiting("pending"), func(o *outcomes) {
 			o.approve, o.beginClaim, o.giveGrant, o.goneToken = becomes+"claiming", tooFew, tooFew, becomes+"pending"
+			o.abortClaim = becomes + "pending"
 		})},
 		{"approved", quorum, now, StateApproved, with(waiting("approved"), func(o *outcomes) { o.beginClaim = becomes + "claiming" })},
 		{"claiming", claiming, now, StateClaiming, with(waiting("claiming"), func(o *outcomes) {
 			o.beginClaim, o.giveGrant, o.goneToken = "what an earlier claim left behind has to be revoked first; try again", becomes+"active", becomes+"approved"
+			o.abortClaim = becomes + "approved"
+		})},
+		{"claiming, with the lease that a failed claim left", left, now, StateClaiming, with(waiting("claiming"), func(o *outcomes) {
+			o.beginClaim, o.goneLease = "what an earlier claim left behind has to be revoked first; try again", becomes+"approved"
 		})},
 		{"being run", run, now, StateClaiming, with(waiting("claiming"), func(o *outcomes) {
 			o.beginClaim, o.giveGrant, o.goneToken = "what an earlier claim left behind has to be revoked first; try again", becomes+"active", becomes+"approved"
+			o.abortClaim = becomes + "approved"
 			o.approve, o.deny = "cannot decide on the request now: it is being run", "cannot decide on the request now: it is being run, and what it gives cannot be taken back"
 			o.withdraw, o.cancel = "cannot withdraw a decision on the request now: it is being run", "cannot cancel the request now: it is being run"
 		})},
@@ -102,6 +111,9 @@ func TestEveryCommandInEveryState(t *testing.T) {
 		})},
 		{"denied", mustDo(t, quorum, start, deny(erin)), now, StateDenied, dead("denied")},
 		{"denied, with a token", mustDo(t, claiming, start, deny(erin)), now, StateDenied, deadHolding("denied")},
+		{"denied, with the lease that a failed claim left", mustDo(t, left, start, deny(erin)), now, StateDenied, with(dead("denied"), func(o *outcomes) {
+			o.goneLease = becomes + "denied"
+		})},
 		{"cancelled", mustDo(t, quorum, start, Cancel{alice}), now, StateCancelled, dead("cancelled")},
 		{"cancelled, with a token", mustDo(t, claiming, start, Cancel{alice}), now, StateCancelled, deadHolding("cancelled")},
 		{"expired without quorum", pending, after(8 * time.Hour), StateExpired, dead("expired")},
@@ -186,8 +198,17 @@ func TestPointersToCommandsAreNoCommands(t *testing.T) {
 	}
 }
 
+// endsSomething tells of the commands that are never refused for being late.
+func endsSomething(command Command) bool {
+	switch command.(type) {
+	case AbortClaim, Gone:
+		return true
+	}
+	return false
+}
+
 func TestZeroCommandsAreRefusedOrGiveNothing(t *testing.T) {
-	commands := []Command{Decide{}, Withdraw{}, Cancel{}, BeginClaim{}, GiveGrant{}, Revoke{}, Gone{}}
+	commands := []Command{Decide{}, Withdraw{}, Cancel{}, BeginClaim{}, GiveGrant{}, Revoke{}, AbortClaim{}, Gone{}}
 	quorum, world := quorate(t, prod(rule("dba", 2, "dbas")))
 	claiming := mustDo(t, quorum, after(time.Minute), claim(world))
 	for name, r := range map[string]Request{
@@ -198,15 +219,13 @@ func TestZeroCommandsAreRefusedOrGiveNothing(t *testing.T) {
 		"active":   granted(t),
 	} {
 		for _, command := range commands {
-			if events, err := Do(r, command, after(3*time.Minute)); (err == nil) != (command == Command(Gone{})) || events != nil {
+			if events, err := Do(r, command, after(3*time.Minute)); (err == nil) != endsSomething(command) || events != nil {
 				t.Errorf("%s: %T gives %v, %v", name, command, events, err)
 			}
 		}
-		// These two only ever end something, and only a grant.
-		for _, command := range []Command{AbortClaim{Token: theToken}, LeaseEnded{}} {
-			if events, err := Do(r, command, after(3*time.Minute)); err != nil || (len(events) > 0) != (r.Grant != nil) {
-				t.Errorf("%s: %T gives %v, %v", name, command, events, err)
-			}
+		// It only ever ends something, and only a grant.
+		if events, err := Do(r, LeaseEnded{}, after(3*time.Minute)); err != nil || (len(events) > 0) != (r.Grant != nil) {
+			t.Errorf("%s: the end of the lease gives %v, %v", name, events, err)
 		}
 	}
 	_, err := do(quorum, BeginClaim{Claimer: standing("alice"), World: world}, after(time.Minute))
@@ -429,9 +448,33 @@ func TestClaimWhoseWriteWasLostEndsWhatWasRecorded(t *testing.T) {
 	wantEqual(t, "events of one more", len(mustDo(t, failed, at, AbortClaim{Token: theToken}).Events), len(failed.Events))
 	// No grant was recorded: the claim ends with its token.
 	quorum, world := quorate(t, prod(rule("dba", 2, "dbas")))
-	open := mustDo(t, quorum, at, claim(world), AbortClaim{Token: theToken})
-	wantState(t, open, at, StateClaiming)
-	wantState(t, mustDo(t, open, at, Gone{Handle: "token"}), at, StateApproved)
+	claiming := mustDo(t, quorum, at, claim(world))
+	wantState(t, mustDo(t, claiming, at, AbortClaim{Token: theToken}), at, StateApproved)
+	wantState(t, mustDo(t, claiming, at, AbortClaim{Token: grant.Token{Accessor: "of another claim"}}), at, StateClaiming)
+}
+
+func TestWhatAFailedClaimLeftIsHeldUntilItIsGone(t *testing.T) {
+	quorum, world := quorate(t, prod(rule("dba", 2, "dbas")))
+	at := after(2 * time.Minute)
+	lease := grant.Lease{ID: "l"}
+	left := mustDo(t, quorum, at, claim(world), AbortClaim{Token: theToken, Left: grant.Handles{theToken, lease}})
+	wantEqual(t, "to do", Next(left, at), []Task{EndHandle{theToken}, EndHandle{lease}})
+	wantEqual(t, "listed as due", left.Listing().Due(at), true)
+	wantEqual(t, "listed as held", left.Listing().Holding(), true)
+	replayed(t, left)
+	failed := left.Failed("lease", "upstream is down", at)
+	wantEqual(t, "problem", failed.Problem(), "upstream is down")
+	replayed(t, failed)
+	// Neither its expiry nor its requester makes it be filed before.
+	for _, over := range []Request{mustDo(t, failed, at, Cancel{standing("alice")}), failed} {
+		wantEqual(t, "finished", over.Finished(after(9*time.Hour)), false)
+		gone := mustDo(t, over, after(9*time.Hour), Gone{Handle: "token"}, Gone{Handle: "lease"})
+		wantEqual(t, "finished", gone.Finished(after(9*time.Hour)), true)
+		replayed(t, gone)
+	}
+	gone := mustDo(t, failed, at, Gone{Handle: "token"}, Gone{Handle: "lease"})
+	wantState(t, gone, at, StateApproved)
+	wantState(t, mustDo(t, gone, at, claim(world), give(world, after(time.Hour))), at, StateActive)
 }
 
 func TestGoneOfAnotherHandleEndsNoClaim(t *testing.T) {

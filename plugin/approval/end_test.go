@@ -238,11 +238,11 @@ func TestUnleasedGrantIsNotClaimedAgainOnceItMayHaveBeenSent(t *testing.T) {
 	}
 	at := after(time.Minute)
 	for name, c := range map[string]struct {
-		ended Gone
+		ended AbortClaim
 		says  string
 	}{
-		"nothing was sent":        {Gone{Handle: "token", NothingSent: true}, ""},
-		"something may have been": {Gone{Handle: "token"}, "an earlier claim may have made what cannot be taken back, so it is not made again: ask again"},
+		"nothing was sent":        {AbortClaim{Token: theToken, NothingSent: true}, ""},
+		"something may have been": {AbortClaim{Token: theToken}, "an earlier claim may have made what cannot be taken back, so it is not made again: ask again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			failed := mustDo(t, approved, at, claim(world), c.ended)

@@ -91,7 +91,8 @@ func (l *life) drawCommand(t *rapid.T) Command {
 		handles := rapid.SampledFrom([]grant.Handles{{token, grant.Lease{ID: "l"}}, {token}, {grant.Lease{ID: "l"}, token, grant.Member{}}, {token, token}, {grant.Lease{}}}).Draw(t, "handles")
 		return GiveGrant{World: l.world(t), Handles: handles, Until: l.now.Add(window)}
 	case "abort":
-		return AbortClaim{Token: theToken}
+		left := rapid.SampledFrom([]grant.Handles{nil, {token}, {grant.Lease{ID: "l"}}, {token, grant.Lease{ID: "l"}}}).Draw(t, "left")
+		return AbortClaim{Token: token, Left: left}
 	case "revoke":
 		return Revoke{By: who, Auditor: rapid.IntRange(0, 5).Draw(t, "auditor") == 0, Operator: rapid.IntRange(0, 5).Draw(t, "operator") == 0}
 	case "lease":
@@ -145,7 +146,11 @@ func (l *life) wants(t *rapid.T, command Command) {
 		}
 		wantEqual(t, "held", len(next.Held), len(command.Handles))
 	case AbortClaim:
-		wantEqual(t, "events", len(events) > 0, before.Grant != nil && before.End == nil)
+		wantEqual(t, "events", len(events) > 0, (before.Claim != nil && before.Claim.Token == command.Token) ||
+			(before.Grant != nil && before.End == nil && before.Knows(command.Token)))
+		if before.Claim != nil && len(events) > 0 {
+			wantEqual(t, "held", next.Handles(), command.Left)
+		}
 	case Revoke:
 		wantState(t, next, l.now, StateEnded)
 		if !command.Operator && !command.Auditor && command.By.Name != "alice" && len(next.Ask.Policy.eligible(command.By.Groups)) == 0 &&
@@ -263,8 +268,8 @@ func (l *life) holds(t *rapid.T) {
 	if state == StatePending && r.Counted.Quorum {
 		t.Fatal("pending with a quorum")
 	}
-	if (state == StateClaiming) != (state.Open() && r.Claim != nil && r.Grant == nil && r.Counted.Quorum) {
-		t.Fatalf("%s, with claim %v", state, r.Claim)
+	if (state == StateClaiming) != (state.Open() && r.Holding() && r.Grant == nil && r.Counted.Quorum) {
+		t.Fatalf("%s, and holding %v", state, r.Held)
 	}
 	if r.Grant == nil && r.Deadline().After(start.Add(r.Ask.Policy.RequestTTL+r.Ask.Policy.ClaimTTL)) {
 		t.Fatalf("nobody has claimed it, and still it lives until %s", r.Deadline().Sub(start))
@@ -289,7 +294,7 @@ func (l *life) hasTasks(t *rapid.T) {
 	if files != r.Finished(l.now) || (files && len(tasks) > 1) {
 		t.Fatalf("finished is %t, tasks are %v", r.Finished(l.now), tasks)
 	}
-	ending := r.Claim != nil || r.Ending(l.now) != nil
+	ending := r.Grant == nil || r.Ending(l.now) != nil
 	for _, held := range r.Held {
 		waits := l.now.Before(r.Attempts[held.Handle.Key()].Next)
 		if slices.Contains(tasks, Task(EndHandle{held.Handle})) != (ending && held.Gone.IsZero() && !waits) {

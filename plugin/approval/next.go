@@ -27,7 +27,7 @@ func Next(r Request, now time.Time) []Task {
 	if r.Finished(now) {
 		return []Task{File{}}
 	}
-	if r.Claim == nil && r.Ending(now) == nil {
+	if r.Grant != nil && r.Ending(now) == nil {
 		return nil
 	}
 	var tasks []Task
@@ -55,7 +55,7 @@ func (r Request) due() time.Time {
 
 // idleUntil is until when [Next] has nothing to say, whatever the next try is: zero if something is over.
 func (r Request) idleUntil() time.Time {
-	if r.phase().Open() && r.Claim == nil {
+	if r.phase().Open() && (r.Grant != nil || !r.Holding()) {
 		return r.Deadline()
 	}
 	return time.Time{}

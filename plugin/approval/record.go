@@ -66,11 +66,13 @@ type (
 		Stamp
 		Token grant.Token `json:"token"`
 	}
-	// ClaimEnded says that nothing is left of a claim that did not grant, but for what cannot be taken back.
+	// ClaimEnded says that a claim gave nothing.
 	ClaimEnded struct {
 		Stamp
 		// NothingSent says that the claim failed before anything was made with its token.
 		NothingSent bool `json:"nothing_sent,omitempty"`
+		// Left is what the claim made that has not ended yet. Each of it is gone only when Ended says so.
+		Left grant.Handles `json:"left,omitempty"`
 	}
 	// Granted is the grant that a claim produced, until when it lasts and what it consists of.
 	Granted struct {
@@ -83,7 +85,7 @@ type (
 		Stamp
 		Reason EndReason `json:"reason"`
 	}
-	// Ended says that one handle of the grant is gone.
+	// Ended says that one handle is gone: of a grant that is over, or of what a failed claim left.
 	Ended struct {
 		Stamp
 		Handle string `json:"handle"`

@@ -107,24 +107,21 @@ func add(r Request, event Event) (Request, error) {
 		}
 		r.CancelledAt = event.At
 	case ClaimBegan:
-		if r.Claim != nil || !open || event.Token.Accessor == "" {
+		if r.Holding() || !open || event.Token.Accessor == "" {
 			return r, errOutOfOrder
 		}
 		r.Claim, r.Held = &event, []Held{{Handle: event.Token}}
 	case ClaimEnded:
-		if r.Claim == nil {
+		if r.Claim == nil || !areDistinct(event.Left) {
 			return r, errOutOfOrder
 		}
-		r.Claim, r.Held, r.Attempts = nil, nil, nil
+		r.Claim, r.Held, r.Attempts = nil, hold(event.Left), nil
 	case Granted:
 		if r.Claim == nil || !open || !isGrantOf(event.Handles, r.Claim.Token) {
 			return r, errOutOfOrder
 		}
 		r.Grant = &Grant{ClaimedAt: r.Claim.At, Until: event.Until}
-		r.Claim, r.Held, r.Attempts = nil, nil, nil
-		for _, handle := range event.Handles {
-			r.Held = append(r.Held, Held{Handle: handle})
-		}
+		r.Claim, r.Held, r.Attempts = nil, hold(event.Handles), nil
 	case EndBegan:
 		if r.Grant == nil || r.End != nil || !slices.Contains(endReasons, event.Reason) {
 			return r, errOutOfOrder
@@ -132,7 +129,7 @@ func add(r Request, event Event) (Request, error) {
 		r.End = &End{At: event.At, Reason: event.Reason, By: event.By}
 	case Ended:
 		i := slices.IndexFunc(r.Held, func(h Held) bool { return h.Handle.Key() == event.Handle })
-		if r.End == nil || i < 0 || !r.Held[i].Gone.IsZero() {
+		if r.Claim != nil || (r.Grant != nil && r.End == nil) || i < 0 || !r.Held[i].Gone.IsZero() {
 			return r, errOutOfOrder
 		}
 		r.Held[i].Gone = event.At
@@ -143,8 +140,13 @@ func add(r Request, event Event) (Request, error) {
 	return finishEnd(r), nil
 }
 
-// isGrantOf reports whether handles are what a claim with this token can have made: at most one of each kind.
+// isGrantOf reports whether handles are what a claim with this token can have made.
 func isGrantOf(handles grant.Handles, token grant.Token) bool {
+	return areDistinct(handles) && handles.Find(token.Key()) == token
+}
+
+// areDistinct reports whether there is at most one handle of each kind.
+func areDistinct(handles grant.Handles) bool {
 	seen := map[string]bool{}
 	for _, h := range handles {
 		if seen[h.Key()] {
@@ -152,7 +154,15 @@ func isGrantOf(handles grant.Handles, token grant.Token) bool {
 		}
 		seen[h.Key()] = true
 	}
-	return handles.Find(token.Key()) == token
+	return true
+}
+
+func hold(handles grant.Handles) []Held {
+	var held []Held
+	for _, handle := range handles {
+		held = append(held, Held{Handle: handle})
+	}
+	return held
 }
 
 // finishEnd keeps what is said of the end in step with what is held.

@@ -14,7 +14,8 @@ const (
 	StateDenied    State = "denied"
 	StateCancelled State = "cancelled"
 	StateExpired   State = "expired"
-	// StateClaiming is an approved request with a claim that has not produced a grant: under way, or dead half-way.
+	// StateClaiming is an approved request with a claim that has not produced a grant: under way, dead half-way, or failed
+	// with something left that has not ended.
 	StateClaiming State = "claiming"
 	StateActive   State = "active"
 	StateEnded    State = "ended"
@@ -61,7 +62,7 @@ func (r Request) phase() State {
 		return StateDenied
 	case r.QuorumAt.IsZero():
 		return StatePending
-	case r.Claim != nil:
+	case r.Holding():
 		return StateClaiming
 	}
 	return StateApproved

@@ -96,12 +96,16 @@ func (c *claim) run(vault *issuer.Issuer) (issuer.Made, error) {
 
 // clear ends what an earlier claim left behind.
 func (c *claim) clear(ctx context.Context) error {
-	if c.request.Claim == nil {
+	if !c.request.Holding() {
 		return nil
 	}
-	err := c.end(ctx, c.storage, c.view, approval.AbortClaim{Token: c.request.Claim.Token}, c.request.Handles())
-	if err == nil && c.request.Claim != nil {
-		err = errors.New(c.request.Attempts[c.request.Claim.Token.Key()].Problem)
+	var abort approval.AbortClaim
+	if c.request.Claim != nil {
+		abort.Token = c.request.Claim.Token
+	}
+	err := c.end(ctx, c.storage, c.view, abort, c.request.Handles())
+	if err == nil && c.request.Holding() {
+		err = errors.New(c.request.Problem())
 	}
 	if err != nil {
 		return fmt.Errorf("an earlier claim left something behind that must go first: %w", err)
@@ -162,7 +166,7 @@ func (c *claim) giveUp(made issuer.Made, cause error) error {
 	if err := c.endNow(ctx, c.storage, c.view, approval.AbortClaim{Token: token, NothingSent: !made.Sent}, made.Handles, false); err != nil {
 		return errors.Join(cause, fmt.Errorf("taking back what the claim made: %w", err))
 	}
-	if c.request.Holding() && c.request.Knows(token) {
+	if c.request.Holding() {
 		return errors.Join(cause, errors.New("what was made for the claim could not be revoked yet; the engine tries again"))
 	}
 	if c.unrecorded != nil {

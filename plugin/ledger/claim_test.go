@@ -378,8 +378,8 @@ func TestATokenThatAFailedClaimCouldNotRevokeIsRevokedLater(t *testing.T) {
 		t.Errorf("it gave %v and holds %v", made, r.Held)
 	}
 	left := f.stored(id)
-	if left.Claim == nil || left.Attempts["token"].Problem == "" || left.State(f.clock.read()) != approval.StateClaiming {
-		t.Errorf("on record is claim %v with the attempts %v", left.Claim, left.Attempts)
+	if len(left.Handles()) != 1 || left.Attempts["token"].Problem == "" || left.State(f.clock.read()) != approval.StateClaiming {
+		t.Errorf("on record is %v with the attempts %v", left.Held, left.Attempts)
 	}
 	counts, err := f.Count(t.Context(), f.storage)
 	must(t, err)
@@ -400,6 +400,52 @@ func TestATokenThatAFailedClaimCouldNotRevokeIsRevokedLater(t *testing.T) {
 	}
 	mendUpstream()
 	f.claim(id)
+}
+
+// Vault's own tries to revoke the lease of a revoked token come to an end, and nobody would know of it.
+func TestALeaseThatAFailedClaimCouldNotRevokeIsRevokedLater(t *testing.T) {
+	for name, token := range map[string]bool{"the token is revoked": false, "nor can the token be": true} {
+		t.Run(name, func(t *testing.T) {
+			f := newVaultFixture(t)
+			id := f.approved()
+			mend := f.breakAt("/sys/leases/revoke", refuses)
+			mendToken := func() {}
+			if token {
+				mendToken = f.breakAt("/auth/token/revoke-accessor", refuses)
+			}
+			f.breakOnce("storage put open/"+id, 1, refuses) // what was granted
+			_, made, err := f.tryClaim(id, "alice")
+			wantFault(t, err, "could not be revoked yet; the engine tries again")
+			left := f.stored(id)
+			if made.Data != nil || left.Claim != nil || left.Handles().Find("lease") == nil || (left.Handles().Find("token") != nil) != token {
+				t.Errorf("it gave %v; on record is %v", made, left.Held)
+			}
+			if left.Attempts["lease"].Problem == "" {
+				t.Errorf("the attempts are %v", left.Attempts)
+			}
+			counts, err := f.Count(t.Context(), f.storage)
+			must(t, err)
+			if len(counts.Unconfirmed) != 1 {
+				t.Errorf("not confirmed are %v", counts.Unconfirmed)
+			}
+			_, _, err = f.tryClaim(id, "alice")
+			wantFault(t, err, "an earlier claim left something behind")
+			f.restart() // which knows it from the record
+			f.work()    // in vain
+			mend()
+			mendToken()
+			f.forget()
+			f.work()
+			if n := f.count("/sys/leases/revoke"); n != 1 {
+				t.Errorf("the lease was revoked %d times", n)
+			}
+			if r := f.stored(id); r.Holding() || r.State(f.clock.read()) != approval.StateApproved {
+				t.Errorf("on record is %v", r.Held)
+			}
+			f.wantNothingLives()
+			f.claim(id)
+		})
+	}
 }
 
 // The next claim does not wait for the periodic work.

@@ -107,6 +107,10 @@ func (l *Ledger) endNow(ctx context.Context, s logical.Storage, v *view, because
 		return err
 	}
 	ends := l.endAll(ctx, s, choose(ending, because, inHand, shared, l.now()))
+	if abort, ok := because.(approval.AbortClaim); ok {
+		abort.Left = ends.failed()
+		because = abort
+	}
 	// However long that took, what came of it is recorded.
 	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
@@ -115,9 +119,9 @@ func (l *Ledger) endNow(ctx context.Context, s logical.Storage, v *view, because
 		if err != nil {
 			return r, err
 		}
-		return l.noteEnds(over, because, ends)
+		return l.noteEnds(over, ends)
 	})
-	return errors.Join(append(ends.problemsOff(ending), err)...)
+	return errors.Join(append(ends.problemsOff(v.request), err)...)
 }
 
 // refresh loads a request that was not loaded yet, or has changed since. It is false for one that is gone or cannot be
@@ -174,8 +178,7 @@ func choose(r approval.Request, because approval.Command, inHand grant.Handles, 
 }
 
 // noteEnds records what is gone, and what stood in the way.
-func (l *Ledger) noteEnds(r approval.Request, because approval.Command, ends ends) (approval.Request, error) {
-	aborted, _ := because.(approval.AbortClaim)
+func (l *Ledger) noteEnds(r approval.Request, ends ends) (approval.Request, error) {
 	for _, e := range ends {
 		if !r.Knows(e.handle) {
 			continue // in hand, and never recorded
@@ -184,7 +187,7 @@ func (l *Ledger) noteEnds(r approval.Request, because approval.Command, ends end
 			r = r.Failed(e.handle.Key(), e.problem.Error(), l.now())
 			continue
 		}
-		next, err := l.do(r, approval.Gone{Handle: e.handle.Key(), NothingSent: aborted.NothingSent})
+		next, err := l.do(r, approval.Gone{Handle: e.handle.Key()})
 		if err != nil {
 			return r, err
 		}
@@ -197,6 +200,17 @@ func (l *Ledger) noteEnds(r approval.Request, because approval.Command, ends end
 type ends []struct {
 	handle  grant.Handle
 	problem error
+}
+
+// failed are the handles that could not be ended.
+func (es ends) failed() grant.Handles {
+	var failed grant.Handles
+	for _, e := range es {
+		if e.problem != nil {
+			failed = append(failed, e.handle)
+		}
+	}
+	return failed
 }
 
 // problemsOff are those of handles that are not on record, where nothing else tells of them.
