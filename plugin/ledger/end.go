@@ -130,17 +130,12 @@ func (l *Ledger) refresh(ctx context.Context, s logical.Storage, v *view) (known
 	if !v.isStale() {
 		return true, nil
 	}
-	v.seenAt = v.changes.Load()
-	r, err := l.requests.Load(ctx, s, v.name)
+	known, err = l.reload(ctx, s, v)
 	if errors.Is(err, store.ErrUnreadable) {
 		l.logger.Error("a request of which something ends cannot be read", "id", v.name, "problem", err)
 		return false, nil
 	}
-	if err != nil || r == nil {
-		return false, err
-	}
-	v.request = *r
-	return true, nil
+	return known, err
 }
 
 // over is the request with its end begun, for the given reason or because its window has passed.

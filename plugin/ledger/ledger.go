@@ -140,13 +140,28 @@ func (v *view) forget() { v.seenAt-- }
 func (l *Ledger) see(ctx context.Context, s logical.Storage, v *view, who people.Caller) (approval.Standing, error) {
 	r, standing, err := l.find(ctx, s, v.name, who)
 	if err == nil && r == nil {
-		err = refusal.Newf("", "there is no request %q that you can see", v.name)
+		err = refuseHidden(v.name)
 	}
 	if err != nil {
 		return standing, err
 	}
 	v.request = *r
 	return standing, nil
+}
+
+func refuseHidden(id string) error {
+	return refusal.Newf("", "there is no request %q that you can see", id)
+}
+
+// reload makes the view one of the request as it is now; it is false for a request that is gone.
+func (l *Ledger) reload(ctx context.Context, s logical.Storage, v *view) (found bool, err error) {
+	v.seenAt = v.changes.Load()
+	r, err := l.requests.Load(ctx, s, v.name)
+	if err != nil || r == nil {
+		return false, err
+	}
+	v.request = *r
+	return true, nil
 }
 
 // update changes a request as the only one: as it was seen, or as it is now if it was changed since, which grown tells.
@@ -160,14 +175,13 @@ func (l *Ledger) update(ctx context.Context, s logical.Storage, v *view,
 	defer v.release()
 	grown := v.isStale()
 	if grown {
-		latest, err := l.requests.Load(ctx, s, v.name)
+		found, err := l.reload(ctx, s, v)
 		if err != nil {
 			return err
 		}
-		if latest == nil {
-			return refusal.Newf("", "there is no request %q that you can see", v.name)
+		if !found {
+			return refuseHidden(v.name)
 		}
-		v.request, v.seenAt = *latest, v.changes.Load()
 	}
 	next, err := change(v.request, grown)
 	if err != nil {
