@@ -26,9 +26,6 @@ type Options struct {
 	// Env (KEY=value) is added to the servers' environment, which the plugin inherits. The developer's own
 	// VAULT_* variables are not passed on.
 	Env []string
-	// PluginBinary is the plugin to run. If it is empty, $PLUGIN_BINARY is; if that is empty too, Start builds
-	// the plugin from the source tree.
-	PluginBinary string
 	// RawAudit makes the audit log show values instead of their hashes.
 	RawAudit bool
 }
@@ -80,7 +77,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 			return nil, fmt.Errorf("starting Vault: %w", err)
 		}
 	}
-	if c.PluginSHA256, err = installPlugin(ctx, o, filepath.Join(box.dir, "plugins")); err != nil {
+	if c.PluginSHA256, err = installPlugin(ctx, o.Race, filepath.Join(box.dir, "plugins")); err != nil {
 		return nil, err
 	}
 	for i := range max(1, o.Nodes) {

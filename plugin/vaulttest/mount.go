@@ -45,8 +45,6 @@ type Mount struct {
 	EnginePolicy string
 	// UserPolicy is the name of the ACL policy that lets people use this mount.
 	UserPolicy string
-	// ConfigAnswer is the engine's answer to its config, with the warnings; nil if the answer was empty.
-	ConfigAnswer *api.Secret
 
 	cluster *Cluster
 }
@@ -120,8 +118,7 @@ func (c *Cluster) Mount(ctx context.Context, o MountOptions) (*Mount, error) {
 	}
 	maps.Copy(config, o.Config)
 	maps.DeleteFunc(config, func(_ string, v any) bool { return v == nil })
-	var err error
-	m.ConfigAnswer, err = m.Write(ctx, "config", config)
+	_, err := m.Write(ctx, "config", config)
 	return m, err
 }
 

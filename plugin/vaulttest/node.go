@@ -225,9 +225,3 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	return n.unseal(ctx)
 }
-
-// Restart stops and starts the node.
-func (n *Node) Restart(ctx context.Context) error {
-	n.Stop()
-	return n.Start(ctx)
-}

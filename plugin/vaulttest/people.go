@@ -156,14 +156,6 @@ func (g *Group) SetSubgroups(ctx context.Context, groups ...*Group) error {
 	return put(ctx, g.cluster.root, "identity/group/id/"+g.ID, map[string]any{"member_group_ids": ids})
 }
 
-// Delete deletes the group.
-func (g *Group) Delete(ctx context.Context) error {
-	if _, err := g.cluster.root.Logical().DeleteWithContext(ctx, "identity/group/id/"+g.ID); err != nil {
-		return fmt.Errorf("deleting group %s: %w", g.Name, err)
-	}
-	return nil
-}
-
 func entityIDs(people []*Person) []string {
 	ids := make([]string, 0, len(people))
 	for _, p := range people {

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,74 +53,27 @@ func obtain(ctx context.Context, tool string) (string, error) {
 }
 
 // installPlugin copies the plugin into the cluster's own folder and returns its SHA-256. The cluster needs a copy, because
-// another process may build a new plugin meanwhile. The built binary stays in the cache directory, one for each source
-// tree, so that the next build links it only after a change.
-func installPlugin(ctx context.Context, o Options, dir string) (sum string, err error) {
-	binary := o.PluginBinary
-	if binary == "" {
-		binary = os.Getenv("PLUGIN_BINARY")
+// another process may build a new plugin meanwhile.
+func installPlugin(ctx context.Context, race bool, dir string) (sum string, err error) {
+	installed := filepath.Join(dir, PluginName)
+	install := exec.CommandContext(ctx, "cp", os.Getenv("PLUGIN_BINARY"), installed)
+	if os.Getenv("PLUGIN_BINARY") == "" {
+		root, err := moduleRoot()
+		if err != nil {
+			return "", err
+		}
+		// go keeps what it has linked for run, and for nothing else, so it links again only after a change.
+		install = exec.CommandContext(ctx, "go", "run", "-buildvcs=false", fmt.Sprintf("-race=%t", race), "-exec", "cp",
+			"./plugin/cmd/"+PluginName, installed)
+		install.Dir = root
 	}
-	if binary != "" {
-		return copyPlugin(binary, dir)
+	if out, err := install.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("installing the plugin: %w\n%s", err, bytes.TrimSpace(out))
 	}
-	root, err := moduleRoot()
-	if err != nil {
-		return "", err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("looking for a place to build the plugin: %w", err)
-	}
-	tree := sha256.Sum256([]byte(root))
-	kept := filepath.Join(cache, "vault-jit", "plugin-"+hex.EncodeToString(tree[:6]))
-	args := []string{"build", "-buildvcs=false"}
-	if o.Race {
-		kept += "-race"
-		args = append(args, "-race")
-	}
-	if err := os.MkdirAll(kept, 0o700); err != nil {
-		return "", fmt.Errorf("looking for a place to build the plugin: %w", err)
-	}
-	unlock, err := lock(filepath.Join(kept, "lock"))
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	binary = filepath.Join(kept, PluginName)
-	cmd := exec.CommandContext(ctx, "go", append(args, "-o", binary, "./plugin/cmd/"+PluginName)...)
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the plugin: %w\n%s", err, bytes.TrimSpace(out))
-	}
-	return copyPlugin(binary, dir)
-}
-
-// lock keeps other processes from building at the same time, because `go test` runs several packages at once.
-func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Clean(path), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("locking: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
-	}
-	return func() { f.Close() }, nil //nolint:errcheck // closing unlocks
-}
-
-func copyPlugin(binary, dir string) (sum string, err error) {
-	in, err := os.Open(filepath.Clean(binary))
+	plugin, err := os.ReadFile(filepath.Clean(installed))
 	if err != nil {
 		return "", fmt.Errorf("installing the plugin: %w", err)
 	}
-	defer in.Close() //nolint:errcheck // read only
-	out, err := os.OpenFile(filepath.Join(filepath.Clean(dir), PluginName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700)
-	if err != nil {
-		return "", fmt.Errorf("installing the plugin: %w", err)
-	}
-	hash := sha256.New()
-	_, err = io.Copy(io.MultiWriter(out, hash), in)
-	if err := errors.Join(err, out.Close()); err != nil {
-		return "", fmt.Errorf("installing the plugin: %w", err)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
+	hash := sha256.Sum256(plugin)
+	return hex.EncodeToString(hash[:]), nil
 }
