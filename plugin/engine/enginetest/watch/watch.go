@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -60,9 +61,7 @@ func HTTP(vault *url.URL, step Step) http.Handler {
 		if step("http "+in.Method+" "+in.URL.Path, func() error { forward.ServeHTTP(answer, in); return nil }) != nil {
 			panic(http.ErrAbortHandler)
 		}
-		for name, values := range answer.Header() {
-			out.Header()[name] = values
-		}
+		maps.Copy(out.Header(), answer.Header())
 		out.WriteHeader(answer.Code)
 		_, _ = out.Write(answer.Body.Bytes()) // nor here
 	})
