@@ -2,7 +2,6 @@ package vaulttest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -37,58 +36,61 @@ func newClient(address, token string) (*api.Client, error) {
 	return client, nil
 }
 
-// isNotFound reports whether Vault answered 404.
-func isNotFound(err error) bool {
-	var answer *api.ResponseError
-	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
+// read reads with the root token. It returns nil without an error if nothing is there.
+func (c *Cluster) read(ctx context.Context, path string) (*api.Secret, error) {
+	secret, err := c.root.Logical().ReadWithContext(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return secret, nil
 }
 
-// write writes and returns the data of the answer. It fails if the answer has none.
-func write(ctx context.Context, client *api.Client, path string, data map[string]any) (map[string]any, error) {
-	secret, err := client.Logical().WriteWithContext(ctx, path, data)
+// write writes with the root token.
+func (c *Cluster) write(ctx context.Context, path string, data map[string]any) (*api.Secret, error) {
+	secret, err := c.root.Logical().WriteWithContext(ctx, path, data)
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}
-	if secret == nil {
-		return nil, fmt.Errorf("writing %s: Vault gave an empty answer", path)
-	}
-	return secret.Data, nil
+	return secret, nil
 }
 
 // put writes and drops the answer.
-func put(ctx context.Context, client *api.Client, path string, data map[string]any) error {
-	if _, err := client.Logical().WriteWithContext(ctx, path, data); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+func (c *Cluster) put(ctx context.Context, path string, data map[string]any) error {
+	_, err := c.write(ctx, path, data)
+	return err
+}
+
+// delete deletes with the root token.
+func (c *Cluster) delete(ctx context.Context, path string) error {
+	if _, err := c.root.Logical().DeleteWithContext(ctx, path); err != nil {
+		return fmt.Errorf("deleting %s: %w", path, err)
 	}
 	return nil
 }
 
 // list returns the keys under a path, or none if the path does not exist.
-func list(ctx context.Context, client *api.Client, path string) ([]string, error) {
-	secret, err := client.Logical().ListWithContext(ctx, path)
-	if isNotFound(err) || (err == nil && secret == nil) {
-		return nil, nil
-	}
+func (c *Cluster) list(ctx context.Context, path string) ([]string, error) {
+	secret, err := c.root.Logical().ListWithContext(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("listing %s: %w", path, err)
 	}
+	if secret == nil {
+		return nil, nil
+	}
 	raw, _ := secret.Data["keys"].([]any)
 	keys := make([]string, 0, len(raw))
-	for _, k := range raw {
-		key, ok := k.(string)
-		if !ok {
-			return nil, fmt.Errorf("listing %s: a key is a %T", path, k)
-		}
-		keys = append(keys, key)
+	for _, key := range raw {
+		keys = append(keys, fmt.Sprint(key))
 	}
 	return keys, nil
 }
 
 // needString returns a string of an answer. It fails if the value is absent, empty or no string.
-func needString(data map[string]any, key, what string) (string, error) {
-	s, ok := data[key].(string)
-	if !ok || s == "" {
-		return "", fmt.Errorf("%s: the answer has no %s", what, key)
+func needString(answer *api.Secret, key, path string) (string, error) {
+	if answer != nil {
+		if s, _ := answer.Data[key].(string); s != "" {
+			return s, nil
+		}
 	}
-	return s, nil
+	return "", fmt.Errorf("%s: the answer has no %s", path, key)
 }

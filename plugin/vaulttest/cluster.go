@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,15 +41,13 @@ type Cluster struct {
 
 	options   Options
 	box       *sandbox
-	front     *forwarder // nil with one node
-	server    string     // path of the server's binary
+	front     *http.Server // nil with one node
+	server    string       // path of the server's binary
 	unsealKey string
-	rootToken string
 	root      *api.Client
 
 	mu    sync.Mutex
-	taken map[string]bool // names of people, mounts and groups in use
-	auths map[string]string
+	taken map[string]bool // names of people and groups, and paths of mounts
 }
 
 // Start starts a cluster. If there is no Vault server on the machine it obtains one first, which takes minutes, and
@@ -65,7 +64,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{options: o, box: box, server: server, taken: map[string]bool{}, auths: map[string]string{}}
+	c := &Cluster{options: o, box: box, server: server, taken: map[string]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -80,30 +79,21 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if c.PluginSHA256, err = installPlugin(ctx, o.Race, filepath.Join(box.dir, "plugins")); err != nil {
 		return nil, err
 	}
-	for i := range max(1, o.Nodes) {
-		node, err := c.addNode(ctx, fmt.Sprintf("node%d", i+1))
-		if err != nil {
-			return nil, err
-		}
-		if i == 0 {
-			err = c.initialise(ctx, node)
-		} else {
-			err = c.join(ctx, node)
-		}
-		if err != nil {
+	for range max(1, o.Nodes) {
+		if err := c.addNode(ctx); err != nil {
 			return nil, err
 		}
 	}
 	if o.Nodes > 1 {
-		if c.front, err = newForwarder(c.listRunningNodes); err != nil { //nolint:contextcheck // it goes on after the start
-			return nil, err
-		}
 		if err := c.awaitVoters(ctx); err != nil {
 			return nil, err
 		}
-	}
-	if c.root, err = newClient(c.Address(), c.rootToken); err != nil {
-		return nil, err
+		if err := c.startFront(); err != nil {
+			return nil, err
+		}
+		if c.root, err = c.Client(c.root.Token()); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
@@ -113,27 +103,20 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 
 // prepare enables the audit log and registers the plugin.
 func (c *Cluster) prepare(ctx context.Context) error {
-	err := c.root.Sys().EnableAuditWithOptionsWithContext(ctx, "file", &api.EnableAuditOptions{
-		Type:    "file",
-		Options: map[string]string{"file_path": c.auditPath(), "log_raw": fmt.Sprint(c.options.RawAudit)},
+	err := c.put(ctx, "sys/audit/file", map[string]any{
+		"type": "file", "options": map[string]any{"file_path": c.auditPath(), "log_raw": fmt.Sprint(c.options.RawAudit)},
 	})
 	if err != nil {
-		return fmt.Errorf("enabling the audit log: %w", err)
+		return err
 	}
 	// Without a version given, Vault takes the one that the binary reports.
-	err = c.root.Sys().RegisterPluginWithContext(ctx, &api.RegisterPluginInput{
-		Name: PluginName, Type: api.PluginTypeSecrets, Command: PluginName, SHA256: c.PluginSHA256,
-	})
-	if err != nil {
-		return fmt.Errorf("registering the plugin: %w", err)
-	}
-	return nil
+	return c.put(ctx, "sys/plugins/catalog/secret/"+PluginName, map[string]any{"command": PluginName, "sha256": c.PluginSHA256})
 }
 
 // Close ends all servers and removes their data. It fails if the race detector reported a race.
 func (c *Cluster) Close() error {
 	if c.front != nil {
-		c.front.close()
+		c.front.Close() //nolint:errcheck // nobody calls any more
 	}
 	var ending sync.WaitGroup
 	for _, n := range c.Nodes {
@@ -154,17 +137,16 @@ func (c *Cluster) raceError() error {
 	if err != nil {
 		return err
 	}
-	_, found, raced := strings.Cut(log, warning)
-	if !raced {
-		return nil
+	if _, found, raced := strings.Cut(log, warning); raced {
+		return fmt.Errorf("the plugin has a %s:%.4000s", warning, found)
 	}
-	return fmt.Errorf("the plugin has a %s:%.4000s", warning, found)
+	return nil
 }
 
 // Address is the URL of a running node. With several nodes it is the URL of a load balancer before them.
 func (c *Cluster) Address() string {
 	if c.front != nil {
-		return "http://" + c.front.addr()
+		return "http://" + c.front.Addr
 	}
 	return c.Nodes[0].Address
 }
@@ -172,14 +154,8 @@ func (c *Cluster) Address() string {
 // Binary is the path of the server's program, which is also Vault's command line.
 func (c *Cluster) Binary() string { return c.server }
 
-// MkdirTemp makes a folder that is removed with the cluster, even if this process is killed.
-func (c *Cluster) MkdirTemp() (string, error) {
-	dir, err := os.MkdirTemp(c.box.dir, "temp-")
-	if err != nil {
-		return "", fmt.Errorf("making a folder: %w", err)
-	}
-	return dir, nil
-}
+// Dir is the cluster's folder, which is removed with it even if this process is killed.
+func (c *Cluster) Dir() string { return c.box.dir }
 
 // Root is a client with the root token, for setting things up and for checking what the engine did.
 func (c *Cluster) Root() *api.Client { return c.root }
@@ -223,8 +199,24 @@ func (c *Cluster) reserveName(kind, name string) string {
 	return free
 }
 
-// await calls done until it returns nil or the context ends. Its error contains the error of the last call.
-func await(ctx context.Context, what string, done func(context.Context) error) error {
+// enable mounts something at a path below sys/auth or sys/mounts, unless the cluster did so before.
+func (c *Cluster) enable(ctx context.Context, path, kind string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken[path] {
+		return nil
+	}
+	if err := c.put(ctx, path, map[string]any{"type": kind}); err != nil {
+		return err
+	}
+	c.taken[path] = true
+	return nil
+}
+
+// await calls done until it returns nil, the context ends or the time is up. Its error contains the error of the last call.
+func await(ctx context.Context, limit time.Duration, what string, done func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	var last error
 	for {
 		err := done(ctx)

@@ -157,7 +157,7 @@ func TestGrantTokensComeFromTheMountsTokenRole(t *testing.T) {
 	if got := tokens[0]; !got.Orphan || got.Renewable || got.Type != "service" || !slices.Equal(got.Policies, []string{otp.Policy}) || got.TTL > 300 {
 		t.Errorf("the grant token is %+v", got)
 	}
-	if with, err := c.TokensWith(t.Context(), "request", "r1"); err != nil || len(with) != 1 {
+	if with, err := c.Tokens(t.Context(), func(one *vaulttest.Token) bool { return one.Meta["request"] == "r1" }); err != nil || len(with) != 1 {
 		t.Errorf("tokens with that metadata are %v (%v)", with, err)
 	}
 

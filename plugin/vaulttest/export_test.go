@@ -9,11 +9,11 @@ import (
 // NewClient makes a client as the package does.
 var NewClient = newClient
 
-// Dir is the cluster's folder.
-func (c *Cluster) Dir() string { return c.box.dir }
-
 // Dir is the server's folder.
 func (pg *Postgres) Dir() string { return pg.box.dir }
+
+// PID is the server's process id, also after it has ended.
+func (n *Node) PID() int { return n.process.Load().pid() }
 
 // PID is the server's process id.
 func (pg *Postgres) PID() int { return pg.process.pid() }

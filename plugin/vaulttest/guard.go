@@ -1,7 +1,6 @@
 package vaulttest
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -81,17 +80,9 @@ func shortTempDir() string {
 	return "/tmp"
 }
 
-// close ends the processes and removes the folder. It may be called twice.
+// close ends the processes and removes the folder.
 func (s *sandbox) close() error {
-	if s.guard == nil {
-		return nil
-	}
-	err := s.pipe.Close()
-	if waitErr := s.guard.Wait(); err == nil {
-		err = waitErr
-	}
-	s.guard = nil
-	if err != nil {
+	if err := errors.Join(s.pipe.Close(), s.guard.Wait()); err != nil {
 		return fmt.Errorf("cleaning up %s: %w", s.dir, err)
 	}
 	return nil
@@ -104,7 +95,7 @@ func (s *sandbox) tell(verb string, pid int) error {
 	return nil
 }
 
-// A process runs in its own process group, together with the processes that it starts.
+// A process runs in its own process group, together with the processes that it starts. A nil one has never run.
 type process struct {
 	cmd      *exec.Cmd
 	box      *sandbox
@@ -136,10 +127,10 @@ func (s *sandbox) start(c command) (*process, error) {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.user}
 	word, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, fmt.Errorf("starting %s: %w", c.path, err)
+	if err == nil {
+		err = cmd.Start()
 	}
-	if err := cmd.Start(); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", c.path, err)
 	}
 	p := &process{cmd: cmd, box: s, log: c.log, done: make(chan struct{})}
@@ -161,6 +152,9 @@ func (s *sandbox) start(c command) (*process, error) {
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
 func (p *process) running() bool {
+	if p == nil {
+		return false
+	}
 	select {
 	case <-p.done:
 		return false
@@ -183,6 +177,9 @@ func (p *process) stop(sig syscall.Signal, grace time.Duration) {
 
 // kill ends the whole group as kill -9 does.
 func (p *process) kill() {
+	if p == nil {
+		return
+	}
 	p.killOnce.Do(func() {
 		syscall.Kill(-p.pid(), syscall.SIGKILL) //nolint:errcheck // the group may be gone
 		<-p.done
@@ -191,37 +188,26 @@ func (p *process) kill() {
 	})
 }
 
-// await calls ready until it returns nil, the process ends or the context ends.
-func (p *process) await(ctx context.Context, ready func(context.Context) error) error {
-	tick := time.NewTicker(25 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ready(ctx)
-		if err == nil {
-			return nil
-		}
+// await waits for a server that is starting, and no longer than its process lives.
+func (p *process) await(ctx context.Context, what string, done func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
 		select {
 		case <-p.done:
-			return fmt.Errorf("it ended; its last words were:\n%s", readTail(p.log, 15))
+			cancel(fmt.Errorf("it ended; its last words were:\n%s", readTail(p.log, 15)))
 		case <-ctx.Done():
-			return fmt.Errorf("%w; the last try gave: %w", context.Cause(ctx), err)
-		case <-tick.C:
 		}
-	}
+	}()
+	return await(ctx, startLimit, what, done)
 }
 
 // readTail returns the last lines of a text file, for error messages.
 func readTail(path string, lines int) string {
-	f, err := os.Open(filepath.Clean(path))
+	text, err := os.ReadFile(filepath.Clean(path))
 	if err != nil {
 		return err.Error()
 	}
-	defer f.Close() //nolint:errcheck // read only
-	var last []string
-	for scan := bufio.NewScanner(f); scan.Scan(); {
-		if last = append(last, scan.Text()); len(last) > lines {
-			last = last[1:]
-		}
-	}
-	return strings.Join(last, "\n")
+	all := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
-	"strconv"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -16,7 +16,7 @@ import (
 
 // TokenAccessors lists the accessors of all live tokens.
 func (c *Cluster) TokenAccessors(ctx context.Context) ([]string, error) {
-	return list(ctx, c.root, "auth/token/accessors")
+	return c.list(ctx, "auth/token/accessors")
 }
 
 // A Token is what Vault tells about a token by its accessor.
@@ -46,12 +46,12 @@ func (c *Cluster) Token(ctx context.Context, accessor string) (*Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking up a token: %w", err)
 	}
-	raw, err := json.Marshal(secret.Data)
-	if err != nil {
-		return nil, fmt.Errorf("looking up a token: %w", err)
-	}
 	var t Token
-	if err := json.Unmarshal(raw, &t); err != nil {
+	raw, err := json.Marshal(secret.Data)
+	if err == nil {
+		err = json.Unmarshal(raw, &t)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("looking up a token: %w", err)
 	}
 	return &t, nil
@@ -76,11 +76,6 @@ func (c *Cluster) Tokens(ctx context.Context, match func(*Token) bool) ([]*Token
 	return found, nil
 }
 
-// TokensWith lists the live tokens with this value in their metadata.
-func (c *Cluster) TokensWith(ctx context.Context, key, value string) ([]*Token, error) {
-	return c.Tokens(ctx, func(t *Token) bool { return t.Meta[key] == value })
-}
-
 // GrantTokens lists the live tokens that came from this mount's token role.
 func (m *Mount) GrantTokens(ctx context.Context) ([]*Token, error) {
 	return m.cluster.Tokens(ctx, func(t *Token) bool { return t.Role == m.TokenRole })
@@ -88,28 +83,17 @@ func (m *Mount) GrantTokens(ctx context.Context) ([]*Token, error) {
 
 // EngineTokens lists the live tokens of this mount's engine.
 func (m *Mount) EngineTokens(ctx context.Context) ([]*Token, error) {
-	return m.cluster.TokensWith(ctx, "role_name", m.AppRole)
+	return m.cluster.Tokens(ctx, func(t *Token) bool { return t.Meta["role_name"] == m.AppRole })
 }
 
 // Leases lists the ids of all live leases below a path, which ends with a slash.
 func (c *Cluster) Leases(ctx context.Context, prefix string) ([]string, error) {
-	keys, err := list(ctx, c.root, "sys/leases/lookup/"+prefix)
-	if err != nil {
-		return nil, err
+	const root = "sys/leases/lookup/"
+	leases, err := c.listAll(ctx, root+prefix)
+	for i, path := range leases {
+		leases[i] = strings.TrimPrefix(path, root)
 	}
-	var leases []string
-	for _, key := range keys {
-		if !strings.HasSuffix(key, "/") {
-			leases = append(leases, prefix+key)
-			continue
-		}
-		below, err := c.Leases(ctx, prefix+key)
-		if err != nil {
-			return nil, err
-		}
-		leases = append(leases, below...)
-	}
-	return leases, nil
+	return leases, err
 }
 
 // Leases lists the ids of all live leases of this mount.
@@ -120,38 +104,48 @@ func (m *Mount) Leases(ctx context.Context) ([]string, error) {
 // Storage returns everything that the engine has stored at this mount, by key. A test compares it before and after.
 func (m *Mount) Storage(ctx context.Context) (map[string]string, error) {
 	root := "sys/raw/logical/" + m.UUID + "/"
-	stored := map[string]string{}
-	var walk func(string) error
-	walk = func(prefix string) error {
-		keys, err := list(ctx, m.cluster.root, root+prefix)
-		if err != nil {
-			return err
-		}
-		for _, key := range keys {
-			if strings.HasSuffix(key, "/") {
-				if err := walk(prefix + key); err != nil {
-					return err
-				}
-				continue
-			}
-			secret, err := m.cluster.root.Logical().ReadWithContext(ctx, root+prefix+key)
-			if err != nil {
-				return fmt.Errorf("reading the storage of %s: %w", m.Path, err)
-			}
-			if secret == nil {
-				continue // deleted since the list
-			}
-			stored[prefix+key], _ = secret.Data["value"].(string)
-		}
-		return nil
+	paths, err := m.cluster.listAll(ctx, root)
+	if err != nil {
+		return nil, err
 	}
-	return stored, walk("")
+	stored := map[string]string{}
+	for _, path := range paths {
+		secret, err := m.cluster.read(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		if secret != nil { // not deleted since the list
+			stored[strings.TrimPrefix(path, root)], _ = secret.Data["value"].(string)
+		}
+	}
+	return stored, nil
+}
+
+// listAll returns the paths of all keys below a path, which ends with a slash, however deep they are.
+func (c *Cluster) listAll(ctx context.Context, path string) ([]string, error) {
+	keys, err := c.list(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, key := range keys {
+		if !strings.HasSuffix(key, "/") {
+			all = append(all, path+key)
+			continue
+		}
+		below, err := c.listAll(ctx, path+key)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, below...)
+	}
+	return all, nil
 }
 
 // PluginPIDs lists the process ids of the engine's plugin processes below this server.
 func (n *Node) PluginPIDs() ([]int, error) {
 	p := n.process.Load()
-	if p == nil || !p.running() {
+	if !p.running() {
 		return nil, fmt.Errorf("looking for the plugin of %s: the server is not running", n.Name)
 	}
 	// POSIX defines these columns of ps; it does not define /proc.
@@ -161,15 +155,12 @@ func (n *Node) PluginPIDs() ([]int, error) {
 	}
 	var pids []int
 	for line := range strings.Lines(string(out)) {
-		columns := strings.Fields(line)
-		if len(columns) < 3 || columns[1] != strconv.Itoa(p.pid()) || !strings.HasSuffix(columns[2], "/"+PluginName) {
-			continue
+		var pid, parent int
+		var program string
+		_, err := fmt.Sscan(line, &pid, &parent, &program) // fails for a process without a name
+		if err == nil && parent == p.pid() && filepath.Base(program) == PluginName {
+			pids = append(pids, pid)
 		}
-		pid, err := strconv.Atoi(columns[0])
-		if err != nil {
-			return nil, fmt.Errorf("looking for the plugin of %s: %w", n.Name, err)
-		}
-		pids = append(pids, pid)
 	}
 	return pids, nil
 }

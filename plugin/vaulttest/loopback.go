@@ -5,121 +5,71 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
-	"sync"
+	"net/http"
+	"net/http/httputil"
+	"strings"
 	"time"
 )
 
-// freePort finds a loopback port that nobody listens on. It stays below the range of outgoing connections, so that a
-// restarted server finds its port free.
-func freePort() (int, error) {
+// freeAddress finds a loopback address that nobody listens on. Its port stays below the range of outgoing connections,
+// so that a restarted server finds it free.
+func freeAddress() (string, error) {
 	var err error
 	for range 100 {
-		port := 12000 + rand.IntN(20000) //nolint:gosec // any port will do
+		address := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000)) //nolint:gosec // any port will do
 		var l net.Listener
-		if l, err = net.Listen("tcp", loopbackAddress(port)); err == nil {
-			return port, l.Close()
+		if l, err = net.Listen("tcp", address); err == nil {
+			return address, l.Close()
 		}
 	}
-	return 0, fmt.Errorf("no free loopback port found: %w", err)
+	return "", fmt.Errorf("no free loopback port found: %w", err)
 }
 
-func loopbackAddress(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-
-// A forwarder is the load balancer before a cluster. It forwards each connection to a running node.
-type forwarder struct {
-	listener net.Listener
-	targets  func() []string // in order of preference
-	mu       sync.Mutex
-	open     map[net.Conn]struct{} // nil once closed
-}
-
-func newForwarder(targets func() []string) (*forwarder, error) {
-	l, err := net.Listen("tcp", loopbackAddress(0))
-	if err != nil {
-		return nil, fmt.Errorf("listening for the cluster's address: %w", err)
+// startAtFreeAddress tries again if another process took the free address before the server did.
+func startAtFreeAddress(start func() error) error {
+	var err error
+	for range 3 {
+		if err = start(); err == nil || !strings.Contains(err.Error(), "in use") {
+			return err
+		}
 	}
-	f := &forwarder{listener: l, targets: targets, open: map[net.Conn]struct{}{}}
-	go f.serve()
-	return f, nil
+	return err
 }
 
-func (f *forwarder) addr() string { return f.listener.Addr().String() }
+// startFront starts the load balancer before a cluster. It passes each call on to a running node.
+func (c *Cluster) startFront() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listening for the cluster's address: %w", err)
+	}
+	quiet := log.New(io.Discard, "", 0) // either side may hang up at any time
+	proxy := &httputil.ReverseProxy{
+		Rewrite:   func(call *httputil.ProxyRequest) { call.Out.URL.Scheme, call.Out.URL.Host = "http", "cluster" },
+		Transport: &http.Transport{DialContext: c.dialNode, MaxIdleConnsPerHost: 64},
+		// The caller loses its connection, as it does when it talks to a node that goes away.
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		ErrorLog:     quiet,
+	}
+	c.front = &http.Server{Addr: listener.Addr().String(), Handler: proxy, ReadHeaderTimeout: time.Minute, ErrorLog: quiet}
+	go c.front.Serve(listener) //nolint:errcheck // it ends when it is closed
+	return nil
+}
 
-func (f *forwarder) serve() {
-	for {
-		in, err := f.listener.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			time.Sleep(10 * time.Millisecond) // out of descriptors, for instance
+// dialNode connects to a running node, whatever the address is. It prefers the first one.
+func (c *Cluster) dialNode(ctx context.Context, network, _ string) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	err := errors.New("no node is up")
+	for _, n := range c.Nodes {
+		if !n.Running() {
 			continue
 		}
-		go f.forward(in)
-	}
-}
-
-func (f *forwarder) forward(in net.Conn) {
-	defer f.drop(in)
-	if !f.keep(in) {
-		return
-	}
-	out, err := f.dial()
-	if err != nil {
-		return
-	}
-	defer f.drop(out)
-	if !f.keep(out) {
-		return
-	}
-	ended := make(chan struct{}, 2)
-	pass := func(to, from net.Conn) {
-		io.Copy(to, from) //nolint:errcheck // either side may hang up at any time
-		ended <- struct{}{}
-	}
-	go pass(out, in)
-	go pass(in, out)
-	<-ended
-}
-
-func (f *forwarder) dial() (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	err := errors.New("no node is up")
-	for _, target := range f.targets() {
-		var out net.Conn
-		if out, err = new(net.Dialer).DialContext(ctx, "tcp", target); err == nil {
-			return out, nil
+		var node net.Conn
+		if node, err = dialer.DialContext(ctx, network, n.host); err == nil {
+			return node, nil
 		}
 	}
 	return nil, err
-}
-
-func (f *forwarder) keep(c net.Conn) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.open == nil {
-		return false
-	}
-	f.open[c] = struct{}{}
-	return true
-}
-
-func (f *forwarder) drop(c net.Conn) {
-	c.Close() //nolint:errcheck
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.open, c)
-}
-
-func (f *forwarder) close() {
-	f.listener.Close() //nolint:errcheck
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for c := range f.open {
-		c.Close() //nolint:errcheck
-	}
-	f.open = nil
 }

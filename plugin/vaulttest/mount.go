@@ -9,9 +9,6 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// approleMount is the auth mount at which the engines log in.
-const approleMount = "approle"
-
 // MountOptions say how to mount an engine.
 type MountOptions struct {
 	// Path of the mount, without slashes; a new "jit-…" if empty.
@@ -33,8 +30,6 @@ type MountOptions struct {
 type Mount struct {
 	// Path of the mount, without slashes.
 	Path string
-	// Accessor of the mount.
-	Accessor string
 	// UUID of the mount: its storage is below logical/UUID.
 	UUID string
 	// AppRole is the name of the engine's own AppRole, with RoleID and the first SecretID.
@@ -58,15 +53,14 @@ path "auth/token/lookup-accessor"                  { capabilities = ["create", "
 path "sys/leases/revoke"                           { capabilities = ["create", "update"] }
 path "sys/leases/renew"                            { capabilities = ["create", "update"] }
 path "sys/capabilities-self"                       { capabilities = ["create", "update"] }
-path "auth/%[3]s/role/%[2]s/secret-id"         { capabilities = ["create", "update"] }
-path "auth/%[3]s/role/%[2]s/secret-id/destroy" { capabilities = ["create", "update"] }
-path "auth/%[3]s/role/%[2]s/secret-id/lookup"  { capabilities = ["create", "update"] }
-`, tokenRole, appRole, approleMount)
+path "auth/approle/role/%[2]s/secret-id"         { capabilities = ["create", "update"] }
+path "auth/approle/role/%[2]s/secret-id/destroy" { capabilities = ["create", "update"] }
+path "auth/approle/role/%[2]s/secret-id/lookup"  { capabilities = ["create", "update"] }
+`, tokenRole, appRole)
 }
 
-// UserPolicy returns the ACL policy of people who may request, decide and claim at a mount.
-func UserPolicy(mountPath string) string {
-	return strings.ReplaceAll(`path "MOUNT/request"    { capabilities = ["create", "update"] }
+// userPolicy is the ACL policy of people who may request, decide and claim at a mount.
+const userPolicy = `path "MOUNT/request"    { capabilities = ["create", "update"] }
 path "MOUNT/request/*"  { capabilities = ["create", "update"] }
 path "MOUNT/approve"    { capabilities = ["create", "update"] }
 path "MOUNT/deny"       { capabilities = ["create", "update"] }
@@ -79,8 +73,7 @@ path "MOUNT/requests"   { capabilities = ["list"] }
 path "MOUNT/requests/*" { capabilities = ["read", "list"] }
 path "MOUNT/inbox"      { capabilities = ["list"] }
 path "MOUNT/inbox/*"    { capabilities = ["list"] }
-`, "MOUNT", mountPath)
-}
+`
 
 // Mount mounts the engine with its own AppRole, token role and ACL policies, and writes its config.
 func (c *Cluster) Mount(ctx context.Context, o MountOptions) (*Mount, error) {
@@ -95,14 +88,11 @@ func (c *Cluster) Mount(ctx context.Context, o MountOptions) (*Mount, error) {
 	if err := m.enable(ctx, o.Tune); err != nil {
 		return nil, err
 	}
-	policies := map[string]string{
-		m.EnginePolicy: EnginePolicy(m.TokenRole, m.AppRole) + o.ExtraPolicy,
-		m.UserPolicy:   UserPolicy(path),
+	if err := c.Policy(ctx, m.EnginePolicy, EnginePolicy(m.TokenRole, m.AppRole)+o.ExtraPolicy); err != nil {
+		return nil, err
 	}
-	for name, rules := range policies {
-		if err := c.Policy(ctx, name, rules); err != nil {
-			return nil, err
-		}
+	if err := c.Policy(ctx, m.UserPolicy, strings.ReplaceAll(userPolicy, "MOUNT", path)); err != nil {
+		return nil, err
 	}
 	if err := m.AllowGrants(ctx, o.GrantPolicies...); err != nil {
 		return nil, err
@@ -123,38 +113,35 @@ func (c *Cluster) Mount(ctx context.Context, o MountOptions) (*Mount, error) {
 }
 
 func (m *Mount) enable(ctx context.Context, tune api.MountConfigInput) error {
-	sys := m.cluster.root.Sys()
-	if err := sys.MountWithContext(ctx, m.Path, &api.MountInput{Type: PluginName, Config: tune}); err != nil {
+	err := m.cluster.root.Sys().MountWithContext(ctx, m.Path, &api.MountInput{Type: PluginName, Config: tune})
+	if err != nil {
 		return fmt.Errorf("mounting the engine: %w", err)
 	}
-	made, err := m.cluster.root.Logical().ReadWithContext(ctx, "sys/mounts/"+m.Path)
+	mounted, err := m.cluster.read(ctx, "sys/mounts/"+m.Path)
 	if err != nil {
-		return fmt.Errorf("reading the engine's mount: %w", err)
-	}
-	if m.Accessor, err = needString(made.Data, "accessor", "mount "+m.Path); err != nil {
 		return err
 	}
-	m.UUID, err = needString(made.Data, "uuid", "mount "+m.Path)
+	m.UUID, err = needString(mounted, "uuid", "mount "+m.Path)
 	return err
 }
 
 func (m *Mount) makeAppRole(ctx context.Context) error {
 	c := m.cluster
-	if _, err := c.enableAuth(ctx, "approle", approleMount); err != nil {
+	if err := c.enable(ctx, "sys/auth/approle", "approle"); err != nil {
 		return err
 	}
-	role := "auth/" + approleMount + "/role/" + m.AppRole
-	err := put(ctx, c.root, role, map[string]any{
+	role := "auth/approle/role/" + m.AppRole
+	err := c.put(ctx, role, map[string]any{
 		"token_policies": m.EnginePolicy, "token_no_default_policy": true, "token_ttl": "1h",
 	})
 	if err != nil {
 		return err
 	}
-	id, err := c.root.Logical().ReadWithContext(ctx, role+"/role-id")
+	id, err := c.read(ctx, role+"/role-id")
 	if err != nil {
-		return fmt.Errorf("reading the engine's role id: %w", err)
+		return err
 	}
-	if m.RoleID, err = needString(id.Data, "role_id", role); err != nil {
+	if m.RoleID, err = needString(id, "role_id", role); err != nil {
 		return err
 	}
 	m.SecretID, err = m.NewSecretID(ctx)
@@ -163,8 +150,8 @@ func (m *Mount) makeAppRole(ctx context.Context) error {
 
 // NewSecretID makes another secret id of the engine's AppRole.
 func (m *Mount) NewSecretID(ctx context.Context) (string, error) {
-	role := "auth/" + approleMount + "/role/" + m.AppRole
-	made, err := write(ctx, m.cluster.root, role+"/secret-id", nil)
+	role := "auth/approle/role/" + m.AppRole
+	made, err := m.cluster.write(ctx, role+"/secret-id", nil)
 	if err != nil {
 		return "", err
 	}
@@ -182,33 +169,22 @@ func (m *Mount) WriteTokenRole(ctx context.Context, fields map[string]any) error
 		"orphan": true, "token_type": "service", "renewable": false, "token_no_default_policy": true,
 	}
 	maps.Copy(role, fields)
-	return put(ctx, m.cluster.root, "auth/token/roles/"+m.TokenRole, role)
+	return m.cluster.put(ctx, "auth/token/roles/"+m.TokenRole, role)
 }
 
 // Write writes below the mount with the root token.
 func (m *Mount) Write(ctx context.Context, path string, data map[string]any) (*api.Secret, error) {
-	secret, err := m.cluster.root.Logical().WriteWithContext(ctx, m.Path+"/"+path, data)
-	if err != nil {
-		return nil, fmt.Errorf("writing %s/%s: %w", m.Path, path, err)
-	}
-	return secret, nil
+	return m.cluster.write(ctx, m.Path+"/"+path, data)
 }
 
 // Read reads below the mount with the root token. It returns nil without an error if nothing is there.
 func (m *Mount) Read(ctx context.Context, path string) (*api.Secret, error) {
-	secret, err := m.cluster.root.Logical().ReadWithContext(ctx, m.Path+"/"+path)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s/%s: %w", m.Path, path, err)
-	}
-	return secret, nil
+	return m.cluster.read(ctx, m.Path+"/"+path)
 }
 
 // Delete deletes below the mount with the root token.
 func (m *Mount) Delete(ctx context.Context, path string) error {
-	if _, err := m.cluster.root.Logical().DeleteWithContext(ctx, m.Path+"/"+path); err != nil {
-		return fmt.Errorf("deleting %s/%s: %w", m.Path, path, err)
-	}
-	return nil
+	return m.cluster.delete(ctx, m.Path+"/"+path)
 }
 
 // Person makes a person who may use this mount.
@@ -218,37 +194,10 @@ func (m *Mount) Person(ctx context.Context, name string, policies ...string) (*P
 
 // Disable unmounts the engine. Vault revokes its leases.
 func (m *Mount) Disable(ctx context.Context) error {
-	if err := m.cluster.root.Sys().UnmountWithContext(ctx, m.Path); err != nil {
-		return fmt.Errorf("unmounting %s: %w", m.Path, err)
-	}
-	return nil
+	return m.cluster.delete(ctx, "sys/mounts/"+m.Path)
 }
 
 // Policy writes an ACL policy.
 func (c *Cluster) Policy(ctx context.Context, name, rules string) error {
-	if err := c.root.Sys().PutPolicyWithContext(ctx, name, rules); err != nil {
-		return fmt.Errorf("writing policy %s: %w", name, err)
-	}
-	return nil
-}
-
-// enableAuth enables an auth method at the path unless the cluster did so before, and returns its accessor.
-func (c *Cluster) enableAuth(ctx context.Context, kind, path string) (accessor string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if accessor := c.auths[path]; accessor != "" {
-		return accessor, nil
-	}
-	if err := c.root.Sys().EnableAuthWithOptionsWithContext(ctx, path, &api.EnableAuthOptions{Type: kind}); err != nil {
-		return "", fmt.Errorf("enabling %s at auth/%s: %w", kind, path, err)
-	}
-	made, err := c.root.Logical().ReadWithContext(ctx, "sys/auth/"+path)
-	if err != nil {
-		return "", fmt.Errorf("reading auth/%s: %w", path, err)
-	}
-	if accessor, err = needString(made.Data, "accessor", "auth/"+path); err != nil {
-		return "", err
-	}
-	c.auths[path] = accessor
-	return accessor, nil
+	return c.put(ctx, "sys/policies/acl/"+name, map[string]any{"policy": rules})
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -47,29 +45,32 @@ type Node struct {
 	Address string
 
 	cluster *Cluster
-	port    int
+	host    string // Address without the scheme
 	process atomic.Pointer[process]
 	client  *api.Client // without a token
 }
 
-// addNode starts a new, still sealed server.
-func (c *Cluster) addNode(ctx context.Context, name string) (*Node, error) {
-	n := &Node{Name: name, cluster: c}
+// addNode starts a server. The first one initialises the cluster, the others join it.
+func (c *Cluster) addNode(ctx context.Context) error {
+	n := &Node{Name: fmt.Sprintf("node%d", len(c.Nodes)+1), cluster: c}
 	if err := os.MkdirAll(n.dataDir(), 0o700); err != nil {
-		return nil, fmt.Errorf("making %s: %w", name, err)
+		return fmt.Errorf("making %s: %w", n.Name, err)
 	}
 	c.Nodes = append(c.Nodes, n)
-	var err error
-	// Another process may take a free port before the server does.
-	for range 3 {
-		if err = n.configure(); err != nil {
-			return nil, err
+	err := startAtFreeAddress(func() error {
+		if err := n.configure(); err != nil {
+			return err
 		}
-		if err = n.launch(ctx); err == nil || !strings.Contains(err.Error(), "address already in use") {
-			break
-		}
+		return n.launch(ctx)
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(c.Nodes) == 1:
+		return c.initialise(ctx, n)
+	default:
+		return c.join(ctx, n)
 	}
-	return n, err
 }
 
 func (n *Node) dataDir() string    { return filepath.Join(n.cluster.box.dir, n.Name) }
@@ -78,17 +79,17 @@ func (n *Node) configPath() string { return filepath.Join(n.cluster.box.dir, n.N
 // LogPath is the file that the server and its plugins log to.
 func (n *Node) LogPath() string { return filepath.Join(n.cluster.box.dir, n.Name+".log") }
 
-// configure picks ports and writes the server's configuration.
+// configure picks addresses and writes the server's configuration.
 func (n *Node) configure() error {
-	port, err := freePort()
+	host, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	peers, err := freePort()
+	peers, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	n.port, n.Address = port, "http://"+loopbackAddress(port)
+	n.host, n.Address = host, "http://"+host
 	if n.client, err = newClient(n.Address, ""); err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func (n *Node) configure() error {
 	if n.cluster.options.Nodes > 0 {
 		storage = fmt.Sprintf(raftStorage, n.dataDir(), n.Name)
 	}
-	config := fmt.Sprintf(serverConfig, storage, loopbackAddress(port), loopbackAddress(peers), n.Address, loopbackAddress(peers),
+	config := fmt.Sprintf(serverConfig, storage, host, peers, n.Address, peers,
 		filepath.Join(n.cluster.box.dir, "plugins"), n.cluster.options.LogLevel)
 	if err := os.WriteFile(n.configPath(), []byte(config), 0o600); err != nil {
 		return fmt.Errorf("configuring %s: %w", n.Name, err)
@@ -106,8 +107,6 @@ func (n *Node) configure() error {
 
 // launch starts the server's process and waits until it answers, sealed or not.
 func (n *Node) launch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
 	dir := n.cluster.box.dir
 	p, err := n.cluster.box.start(command{
 		path: n.cluster.server,
@@ -124,7 +123,7 @@ func (n *Node) launch(ctx context.Context) error {
 		return err
 	}
 	n.process.Store(p)
-	err = p.await(ctx, func(ctx context.Context) error {
+	err = p.await(ctx, "it to answer", func(ctx context.Context) error {
 		_, err := n.client.Sys().SealStatusWithContext(ctx)
 		return err
 	})
@@ -137,31 +136,22 @@ func (n *Node) launch(ctx context.Context) error {
 
 // unseal gives the node its key and waits until it can serve, as active node or as standby.
 func (n *Node) unseal(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
 	if _, err := n.client.Sys().UnsealWithContext(ctx, n.cluster.unsealKey); err != nil {
 		return fmt.Errorf("unsealing %s: %w", n.Name, err)
 	}
-	err := n.process.Load().await(ctx, func(ctx context.Context) error {
-		// A node that has just joined unseals only after the others have contacted it.
-		status, err := n.client.Sys().SealStatusWithContext(ctx)
-		if err != nil {
-			return err
-		}
-		if status.Sealed {
-			return errors.New("it is still sealed")
-		}
-		leader, err := n.client.Sys().LeaderWithContext(ctx)
-		if err != nil {
-			return err
-		}
-		if leader.HAEnabled && leader.LeaderAddress == "" {
-			return errors.New("the cluster has no active node yet")
-		}
-		if leader.HAEnabled && !leader.IsSelf {
+	// A node that has just joined unseals only after the others have contacted it.
+	err := n.process.Load().await(ctx, "it to serve", func(ctx context.Context) error {
+		if n.checkActive(ctx) == nil {
 			return nil
 		}
-		return n.checkActive(ctx)
+		leader, err := n.client.Sys().LeaderWithContext(ctx) // fails while the node is sealed
+		if err != nil {
+			return err
+		}
+		if leader.IsSelf || leader.LeaderAddress == "" {
+			return errors.New("the cluster has no active node yet")
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("unsealing %s: %w", n.Name, err)
@@ -171,46 +161,24 @@ func (n *Node) unseal(ctx context.Context) error {
 
 // checkActive fails unless the node is the active one.
 func (n *Node) checkActive(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.Address+"/v1/sys/health", nil)
-	if err != nil {
-		return err
+	health, err := n.client.Sys().HealthWithContext(ctx)
+	if err == nil && (health.Sealed || health.Standby) {
+		err = fmt.Errorf("%s is sealed or a standby", n.Name)
 	}
-	answer, err := (&http.Client{Transport: transport}).Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close() //nolint:errcheck // only the status matters
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the health of %s is %s", n.Name, answer.Status)
-	}
-	return nil
+	return err
 }
 
 // Client makes a client with the given token at this node.
 func (n *Node) Client(token string) (*api.Client, error) { return newClient(n.Address, token) }
 
-// PID is the server's process id, also after it has ended.
-func (n *Node) PID() int { return n.process.Load().pid() }
-
 // Running reports whether the server's process is running.
-func (n *Node) Running() bool {
-	p := n.process.Load()
-	return p != nil && p.running()
-}
+func (n *Node) Running() bool { return n.process.Load().running() }
 
 // Stop ends the server as an operator would. A Raft node keeps its data for Start.
-func (n *Node) Stop() {
-	if p := n.process.Load(); p != nil {
-		p.stop(syscall.SIGTERM, 20*time.Second)
-	}
-}
+func (n *Node) Stop() { n.process.Load().stop(syscall.SIGTERM, 20*time.Second) }
 
 // Kill kills the server and its plugins, as a power cut would.
-func (n *Node) Kill() {
-	if p := n.process.Load(); p != nil {
-		p.kill()
-	}
-}
+func (n *Node) Kill() { n.process.Load().kill() }
 
 // Start starts a stopped or killed Raft node at the same address and unseals it.
 func (n *Node) Start(ctx context.Context) error {

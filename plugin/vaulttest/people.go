@@ -2,7 +2,6 @@ package vaulttest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/hashicorp/vault/api"
@@ -32,26 +31,29 @@ func (c *Cluster) Person(ctx context.Context, name string, policies ...string) (
 // PersonAt makes a person at the given userpass mount. Entities can be merged only if their aliases are at different
 // mounts.
 func (c *Cluster) PersonAt(ctx context.Context, authMount, name string, policies ...string) (*Person, error) {
-	accessor, err := c.enableAuth(ctx, "userpass", authMount)
-	if err != nil {
+	if err := c.enable(ctx, "sys/auth/"+authMount, "userpass"); err != nil {
 		return nil, err
 	}
+	mounted, err := c.root.Sys().GetAuthWithContext(ctx, authMount)
+	if err != nil {
+		return nil, fmt.Errorf("reading auth/%s: %w", authMount, err)
+	}
 	p := &Person{Name: c.reserveName("person", name), AuthMount: authMount, Password: generateText(), cluster: c}
-	err = put(ctx, c.root, "auth/"+authMount+"/users/"+p.Name, map[string]any{
+	err = c.put(ctx, "auth/"+authMount+"/users/"+p.Name, map[string]any{
 		"password": p.Password, "token_policies": policies,
 	})
 	if err != nil {
 		return nil, err
 	}
-	entity, err := write(ctx, c.root, "identity/entity", map[string]any{"name": p.Name})
+	entity, err := c.write(ctx, "identity/entity", map[string]any{"name": p.Name})
 	if err != nil {
 		return nil, err
 	}
 	if p.EntityID, err = needString(entity, "id", "entity "+p.Name); err != nil {
 		return nil, err
 	}
-	err = put(ctx, c.root, "identity/entity-alias", map[string]any{
-		"name": p.Name, "canonical_id": p.EntityID, "mount_accessor": accessor,
+	err = c.put(ctx, "identity/entity-alias", map[string]any{
+		"name": p.Name, "canonical_id": p.EntityID, "mount_accessor": mounted.Accessor,
 	})
 	if err != nil {
 		return nil, err
@@ -97,24 +99,18 @@ func (p *Person) List(ctx context.Context, path string) (*api.Secret, error) {
 
 // SetDisabled disables the person's entity, or enables it again.
 func (p *Person) SetDisabled(ctx context.Context, disabled bool) error {
-	return put(ctx, p.cluster.root, "identity/entity/id/"+p.EntityID, map[string]any{"disabled": disabled})
+	return p.cluster.put(ctx, "identity/entity/id/"+p.EntityID, map[string]any{"disabled": disabled})
 }
 
 // Delete deletes the person's entity.
 func (p *Person) Delete(ctx context.Context) error {
-	if _, err := p.cluster.root.Logical().DeleteWithContext(ctx, "identity/entity/id/"+p.EntityID); err != nil {
-		return fmt.Errorf("deleting the entity of %s: %w", p.Name, err)
-	}
-	return nil
+	return p.cluster.delete(ctx, "identity/entity/id/"+p.EntityID)
 }
 
 // MergeEntities merges the first person's entity into the second one's and deletes it. Both must be at different auth
 // mounts, see PersonAt.
 func (c *Cluster) MergeEntities(ctx context.Context, from, into *Person) error {
-	if from.AuthMount == into.AuthMount {
-		return errors.New("two people of one auth mount cannot be merged: make one of them with PersonAt")
-	}
-	return put(ctx, c.root, "identity/entity/merge", map[string]any{
+	return c.put(ctx, "identity/entity/merge", map[string]any{
 		"from_entity_ids": []string{from.EntityID}, "to_entity_id": into.EntityID,
 	})
 }
@@ -132,7 +128,7 @@ type Group struct {
 // Group makes a group of people. A second group of the same name is called name-2.
 func (c *Cluster) Group(ctx context.Context, name string, people ...*Person) (*Group, error) {
 	g := &Group{Name: c.reserveName("group", name), cluster: c}
-	made, err := write(ctx, c.root, "identity/group", map[string]any{
+	made, err := c.write(ctx, "identity/group", map[string]any{
 		"name": g.Name, "type": "internal", "member_entity_ids": entityIDs(people),
 	})
 	if err != nil {
@@ -144,7 +140,7 @@ func (c *Cluster) Group(ctx context.Context, name string, people ...*Person) (*G
 
 // SetMembers replaces the group's members.
 func (g *Group) SetMembers(ctx context.Context, people ...*Person) error {
-	return put(ctx, g.cluster.root, "identity/group/id/"+g.ID, map[string]any{"member_entity_ids": entityIDs(people)})
+	return g.cluster.put(ctx, "identity/group/id/"+g.ID, map[string]any{"member_entity_ids": entityIDs(people)})
 }
 
 // SetSubgroups replaces the group's subgroups, whose members are members of the group.
@@ -153,7 +149,7 @@ func (g *Group) SetSubgroups(ctx context.Context, groups ...*Group) error {
 	for _, sub := range groups {
 		ids = append(ids, sub.ID)
 	}
-	return put(ctx, g.cluster.root, "identity/group/id/"+g.ID, map[string]any{"member_group_ids": ids})
+	return g.cluster.put(ctx, "identity/group/id/"+g.ID, map[string]any{"member_group_ids": ids})
 }
 
 func entityIDs(people []*Person) []string {

@@ -17,9 +17,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// postgresAdmin is the name of the superuser.
-const postgresAdmin = "jit_admin"
-
 // A Postgres is a throwaway PostgreSQL server on a loopback port.
 type Postgres struct {
 	// Address is the host and port.
@@ -31,7 +28,6 @@ type Postgres struct {
 
 	box     *sandbox
 	bin     string // the folder with initdb and postgres
-	port    int
 	user    *syscall.Credential
 	process *process
 }
@@ -47,7 +43,7 @@ func StartPostgres(ctx context.Context) (_ *Postgres, err error) {
 	if err != nil {
 		return nil, err
 	}
-	pg := &Postgres{AdminUser: postgresAdmin, AdminPassword: generateText(), Database: "postgres", box: box, bin: bin}
+	pg := &Postgres{AdminUser: "jit_admin", AdminPassword: generateText(), Database: "postgres", box: box, bin: bin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, pg.Close())
@@ -59,15 +55,12 @@ func StartPostgres(ctx context.Context) (_ *Postgres, err error) {
 	if err := pg.initialise(ctx); err != nil {
 		return nil, err
 	}
-	for range 3 {
-		if pg.port, err = freePort(); err != nil {
-			return nil, err
+	err = startAtFreeAddress(func() (err error) {
+		if pg.Address, err = freeAddress(); err != nil {
+			return err
 		}
-		pg.Address = loopbackAddress(pg.port)
-		if err = pg.Start(ctx); err == nil || !strings.Contains(err.Error(), "in use") {
-			break
-		}
-	}
+		return pg.Start(ctx)
+	})
 	return pg, err
 }
 
@@ -81,13 +74,10 @@ func findUnprivilegedUser() (*syscall.Credential, error) {
 		if err != nil {
 			continue
 		}
-		uid, err := strconv.ParseUint(u.Uid, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("the id of user %s: %w", name, err)
-		}
-		gid, err := strconv.ParseUint(u.Gid, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("the group of user %s: %w", name, err)
+		uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+		gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+		if err := errors.Join(uidErr, gidErr); err != nil {
+			return nil, fmt.Errorf("the ids of user %s: %w", name, err)
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
@@ -128,15 +118,13 @@ func (pg *Postgres) env() []string {
 
 // Start starts a stopped server again, at the same address.
 func (pg *Postgres) Start(ctx context.Context) error {
-	if pg.process != nil && pg.process.running() {
+	if pg.process.running() {
 		return errors.New("starting PostgreSQL: it is running")
 	}
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
 	p, err := pg.box.start(command{
 		path: filepath.Join(pg.bin, "postgres"),
 		args: []string{
-			"-D", pg.data(), "-h", "127.0.0.1", "-p", strconv.Itoa(pg.port),
+			"-D", pg.data(), "-h", "127.0.0.1", "-p", pg.Port(),
 			"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "full_page_writes=off",
 			"-c", "max_connections=200", "-c", "shared_buffers=16MB",
 		},
@@ -146,7 +134,7 @@ func (pg *Postgres) Start(ctx context.Context) error {
 		return err
 	}
 	pg.process = p
-	err = p.await(ctx, func(ctx context.Context) error { return pg.CanLogin(ctx, pg.AdminUser, pg.AdminPassword) })
+	err = p.await(ctx, "it to answer", func(ctx context.Context) error { return pg.CanLogin(ctx, pg.AdminUser, pg.AdminPassword) })
 	if err != nil {
 		pg.Stop()
 		return fmt.Errorf("starting PostgreSQL: %w", err)
@@ -156,9 +144,7 @@ func (pg *Postgres) Start(ctx context.Context) error {
 
 // Stop ends the server and all its sessions.
 func (pg *Postgres) Stop() {
-	if pg.process != nil {
-		pg.process.stop(syscall.SIGINT, 10*time.Second) // its fast shutdown
-	}
+	pg.process.stop(syscall.SIGINT, 10*time.Second) // its fast shutdown
 }
 
 // Close ends the server and removes its data.
@@ -168,7 +154,7 @@ func (pg *Postgres) Close() error {
 }
 
 // Port is the port of the server at 127.0.0.1.
-func (pg *Postgres) Port() string { return strconv.Itoa(pg.port) }
+func (pg *Postgres) Port() string { return strings.TrimPrefix(pg.Address, "127.0.0.1:") }
 
 // Program returns the path of a client program that came with the server, such as psql, or an empty string.
 func (pg *Postgres) Program(name string) string {
@@ -177,15 +163,6 @@ func (pg *Postgres) Program(name string) string {
 		return ""
 	}
 	return path
-}
-
-// URL returns the connection string of a user.
-func (pg *Postgres) URL(name, password string) string {
-	u := url.URL{
-		Scheme: "postgresql", Host: pg.Address, Path: pg.Database, RawQuery: "sslmode=disable",
-		User: url.UserPassword(name, password),
-	}
-	return u.String()
 }
 
 // CanLogin logs in. It returns nil if that succeeds.
@@ -226,7 +203,11 @@ func (pg *Postgres) Exec(ctx context.Context, sql string) error {
 
 func (pg *Postgres) connectAs(ctx context.Context, name, password string, do func(*pgx.Conn) error) (err error) {
 	// The URL names every setting for which the developer's PG* variables could stand in.
-	conn, err := pgx.Connect(ctx, pg.URL(name, password))
+	to := url.URL{
+		Scheme: "postgresql", Host: pg.Address, Path: pg.Database, RawQuery: "sslmode=disable",
+		User: url.UserPassword(name, password),
+	}
+	conn, err := pgx.Connect(ctx, to.String())
 	if err != nil {
 		return fmt.Errorf("connecting to PostgreSQL: %w", err)
 	}

@@ -23,16 +23,15 @@ func (c *Cluster) initialise(ctx context.Context, n *Node) error {
 	if err != nil {
 		return fmt.Errorf("initialising %s: %w", n.Name, err)
 	}
-	c.unsealKey, c.rootToken = answer.KeysB64[0], answer.RootToken
+	c.unsealKey = answer.KeysB64[0]
+	if c.root, err = n.Client(answer.RootToken); err != nil {
+		return err
+	}
 	if err := n.unseal(ctx); err != nil || c.options.Nodes < 2 {
 		return err
 	}
-	first, err := n.Client(c.rootToken)
-	if err != nil {
-		return err
-	}
 	// Otherwise a new node becomes a voter only after ten seconds.
-	return put(ctx, first, "sys/storage/raft/autopilot/configuration", map[string]any{
+	return c.put(ctx, "sys/storage/raft/autopilot/configuration", map[string]any{
 		"server_stabilization_time": "1s", "cleanup_dead_servers": false,
 	})
 }
@@ -48,14 +47,8 @@ func (c *Cluster) join(ctx context.Context, n *Node) error {
 
 // awaitVoters waits until all nodes are voters, so that a test can stop one of them.
 func (c *Cluster) awaitVoters(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	first, err := c.Nodes[0].Client(c.rootToken)
-	if err != nil {
-		return err
-	}
-	return await(ctx, "all nodes to be voters", func(ctx context.Context) error {
-		state, err := first.Sys().RaftAutopilotStateWithContext(ctx)
+	return await(ctx, startLimit, "all nodes to be voters", func(ctx context.Context) error {
+		state, err := c.root.Sys().RaftAutopilotStateWithContext(ctx)
 		if err != nil {
 			return err
 		}
@@ -68,10 +61,8 @@ func (c *Cluster) awaitVoters(ctx context.Context) error {
 
 // Active waits for an active node and returns it.
 func (c *Cluster) Active(ctx context.Context) (*Node, error) {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
 	var active *Node
-	err := await(ctx, "an active node", func(ctx context.Context) error {
+	err := await(ctx, startLimit, "an active node", func(ctx context.Context) error {
 		for _, n := range c.Nodes {
 			if n.Running() && n.checkActive(ctx) == nil {
 				active = n
@@ -104,7 +95,7 @@ func (c *Cluster) StepDown(ctx context.Context) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := active.Client(c.rootToken)
+	client, err := active.Client(c.root.Token())
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +107,7 @@ func (c *Cluster) StepDown(ctx context.Context) (*Node, error) {
 	if err := client.Sys().StepDownWithContext(ctx); err != nil {
 		return nil, fmt.Errorf("stepping down %s: %w", active.Name, err)
 	}
-	err = await(ctx, "a new active node", func(ctx context.Context) error {
+	err = await(ctx, startLimit, "a new active node", func(ctx context.Context) error {
 		if active, err = c.Active(ctx); err != nil {
 			return err
 		}
@@ -130,15 +121,4 @@ func (c *Cluster) StepDown(ctx context.Context) (*Node, error) {
 		return nil
 	})
 	return active, err
-}
-
-// listRunningNodes lists the addresses of the running nodes. The load balancer prefers the first one.
-func (c *Cluster) listRunningNodes() []string {
-	var up []string
-	for _, n := range c.Nodes {
-		if n.Running() {
-			up = append(up, loopbackAddress(n.port))
-		}
-	}
-	return up
 }

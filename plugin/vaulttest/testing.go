@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"testing"
@@ -11,34 +12,24 @@ import (
 )
 
 // A shared resource is started by the first test that needs it and closed after the last test.
-type shared[T interface{ Close() error }] struct {
-	mu   sync.Mutex
-	made T
-	err  error
-	done bool
+type shared[T io.Closer] struct {
+	once  sync.Once
+	made  T
+	err   error
+	close func() error // nil unless it has started
 }
 
 func (s *shared[T]) get(tb testing.TB, produce func(context.Context) (T, error)) T {
 	tb.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.done {
-		s.made, s.err = produce(tb.Context())
-		s.done = true
-	}
+	s.once.Do(func() {
+		if s.made, s.err = produce(tb.Context()); s.err == nil {
+			s.close = s.made.Close
+		}
+	})
 	if s.err != nil {
 		tb.Fatal(s.err)
 	}
 	return s.made
-}
-
-func (s *shared[T]) close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.done || s.err != nil {
-		return nil
-	}
-	return s.made.Close()
 }
 
 var (
@@ -52,9 +43,11 @@ var (
 func Main(m *testing.M, o Options, closers ...func() error) {
 	sharedOptions = o
 	code := m.Run()
-	err := errors.Join(sharedCluster.close(), sharedPostgres.close())
-	for _, closer := range closers {
-		err = errors.Join(err, closer())
+	var err error
+	for _, closer := range append([]func() error{sharedCluster.close, sharedPostgres.close}, closers...) {
+		if closer != nil {
+			err = errors.Join(err, closer())
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -79,10 +72,7 @@ func SharedPostgres(tb testing.TB) *Postgres {
 func New(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
 	c, err := Start(tb.Context(), o)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	closeAfter(tb, c)
+	closeAfter(tb, c, err)
 	return c
 }
 
@@ -90,10 +80,7 @@ func New(tb testing.TB, o Options) *Cluster {
 func NewPostgres(tb testing.TB) *Postgres {
 	tb.Helper()
 	pg, err := StartPostgres(tb.Context())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	closeAfter(tb, pg)
+	closeAfter(tb, pg, err)
 	return pg
 }
 
@@ -104,15 +91,17 @@ const eventualLimit = 4 * time.Minute
 // Eventually calls done until it returns nil, and fails the test after four minutes.
 func Eventually(tb testing.TB, what string, done func(context.Context) error) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), eventualLimit)
-	defer cancel()
-	if err := await(ctx, what, done); err != nil {
+	if err := await(tb.Context(), eventualLimit, what, done); err != nil {
 		tb.Fatal(err)
 	}
 }
 
-func closeAfter(tb testing.TB, c interface{ Close() error }) {
+// closeAfter closes what was started for one test when the test ends.
+func closeAfter(tb testing.TB, c io.Closer, err error) {
 	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
 	tb.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			tb.Error(err)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/hashicorp/vault/api"
 )
 
 // An Upstream is a path of another engine, and the policy that a grant token needs to use it.
@@ -15,9 +13,8 @@ type Upstream struct {
 	Path string
 	// Policy is the name of the ACL policy that allows that path and nothing else.
 	Policy string
-	// Mount is the path at which the other engine is mounted.
-	Mount string
 
+	mount   string
 	cluster *Cluster
 }
 
@@ -26,10 +23,10 @@ type Upstream struct {
 func (c *Cluster) EnableDatabase(
 	ctx context.Context, mount string, pg *Postgres, role string, defaultTTL, maxTTL time.Duration,
 ) (*Upstream, error) {
-	if err := c.enableSecrets(ctx, "database", mount); err != nil {
+	if err := c.enable(ctx, "sys/mounts/"+mount, "database"); err != nil {
 		return nil, err
 	}
-	err := put(ctx, c.root, mount+"/config/postgres", map[string]any{
+	err := c.put(ctx, mount+"/config/postgres", map[string]any{
 		"plugin_name": "postgresql-database-plugin",
 		// Without a pool Vault reconnects to a server that was restarted.
 		"max_idle_connections": -1,
@@ -41,7 +38,7 @@ func (c *Cluster) EnableDatabase(
 	if err != nil {
 		return nil, err
 	}
-	err = put(ctx, c.root, mount+"/roles/"+role, map[string]any{
+	err = c.put(ctx, mount+"/roles/"+role, map[string]any{
 		"db_name": "postgres",
 		"creation_statements": []string{
 			`CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'`,
@@ -51,8 +48,8 @@ func (c *Cluster) EnableDatabase(
 			`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{{name}}'`,
 			`DROP ROLE IF EXISTS "{{name}}"`,
 		},
-		"default_ttl": formatSeconds(defaultTTL),
-		"max_ttl":     formatSeconds(maxTTL),
+		"default_ttl": defaultTTL.String(),
+		"max_ttl":     maxTTL.String(),
 	})
 	if err != nil {
 		return nil, err
@@ -63,10 +60,10 @@ func (c *Cluster) EnableDatabase(
 // EnableSSHOTP mounts Vault's ssh engine, unless that has been done, and adds a role for one-time passwords, which are the
 // cheapest leased credentials. A write with "ip", any address of 127.0.0.0/8, makes one.
 func (c *Cluster) EnableSSHOTP(ctx context.Context, mount, role string) (*Upstream, error) {
-	if err := c.enableSecrets(ctx, "ssh", mount); err != nil {
+	if err := c.enable(ctx, "sys/mounts/"+mount, "ssh"); err != nil {
 		return nil, err
 	}
-	err := put(ctx, c.root, mount+"/roles/"+role, map[string]any{
+	err := c.put(ctx, mount+"/roles/"+role, map[string]any{
 		"key_type": "otp", "default_user": "ubuntu", "cidr_list": "127.0.0.0/8",
 	})
 	if err != nil {
@@ -77,14 +74,11 @@ func (c *Cluster) EnableSSHOTP(ctx context.Context, mount, role string) (*Upstre
 
 // VerifySSHOTP reports whether a one-time password works. A password that works is used up by that.
 func (u *Upstream) VerifySSHOTP(ctx context.Context, otp string) (works bool, err error) {
-	_, err = u.cluster.root.Logical().WriteWithContext(ctx, u.Mount+"/verify", map[string]any{"otp": otp})
+	_, err = u.cluster.write(ctx, u.mount+"/verify", map[string]any{"otp": otp})
 	if err != nil && strings.Contains(err.Error(), "OTP not found") {
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("verifying a one-time password: %w", err)
-	}
-	return true, nil
+	return err == nil, err
 }
 
 // Leases lists the ids of the live leases of the path.
@@ -92,23 +86,7 @@ func (u *Upstream) Leases(ctx context.Context) ([]string, error) {
 	return u.cluster.Leases(ctx, u.Path+"/")
 }
 
-// enableSecrets mounts an engine at the path unless the cluster did so before.
-func (c *Cluster) enableSecrets(ctx context.Context, kind, path string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.taken["mount "+path] {
-		return nil
-	}
-	if err := c.root.Sys().MountWithContext(ctx, path, &api.MountInput{Type: kind}); err != nil {
-		return fmt.Errorf("mounting %s at %s: %w", kind, path, err)
-	}
-	c.taken["mount "+path] = true
-	return nil
-}
-
 func (c *Cluster) makeUpstream(ctx context.Context, mount, role, capability string) (*Upstream, error) {
-	u := &Upstream{Path: mount + "/creds/" + role, Policy: mount + "-" + role, Mount: mount, cluster: c}
+	u := &Upstream{Path: mount + "/creds/" + role, Policy: mount + "-" + role, mount: mount, cluster: c}
 	return u, c.Policy(ctx, u.Policy, fmt.Sprintf("path %q { capabilities = [%q] }", u.Path, capability))
 }
-
-func formatSeconds(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }

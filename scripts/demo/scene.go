@@ -18,7 +18,6 @@ import (
 type scene struct {
 	*screen
 
-	home     string // where the people's command line finds no settings of the developer's
 	cluster  *vaulttest.Cluster
 	postgres *vaulttest.Postgres
 	database *vaulttest.Upstream
@@ -43,9 +42,6 @@ func setUp(ctx context.Context, screen *screen) (_ *scene, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
-	}
-	if s.home, err = s.cluster.MkdirTemp(); err != nil {
 		return nil, err
 	}
 	err = s.working("Starting PostgreSQL", func() (err error) {
@@ -157,8 +153,9 @@ func (s *scene) command(ctx context.Context, program string, words []string, env
 	out := &lines{to: s.out}
 	cmd := exec.CommandContext(ctx, program, words...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.Env = append([]string{"HOME=" + s.home, "PATH=" + os.Getenv("PATH"), "TERM=" + os.Getenv("TERM"), "LC_ALL=C.UTF-8"}, env...)
-	cmd.Dir = s.home
+	home := s.cluster.Dir() // where the people's command line finds no settings of the developer's
+	cmd.Env = append([]string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "TERM=" + os.Getenv("TERM"), "LC_ALL=C.UTF-8"}, env...)
+	cmd.Dir = home
 	cmd.Stdout, cmd.Stderr = out, out
 	err := cmd.Run()
 	if !strings.HasSuffix(out.String(), "\n") { // vault -field ends without one
