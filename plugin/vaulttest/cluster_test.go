@@ -286,6 +286,9 @@ func TestCloseFailsAfterADataRace(t *testing.T) {
 	if err := c.Close(); err == nil || !strings.Contains(err.Error(), "DATA RACE:\nhere") {
 		t.Errorf("it said %v", err)
 	}
+	if err := c.Close(); err != nil {
+		t.Errorf("closing it again: %v", err)
+	}
 }
 
 func TestStorageShowsWritesAndChangesNothing(t *testing.T) {

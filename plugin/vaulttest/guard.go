@@ -80,9 +80,14 @@ func shortTempDir() string {
 	return "/tmp"
 }
 
-// close ends the processes and removes the folder.
+// close ends the processes and removes the folder. It may be called twice.
 func (s *sandbox) close() error {
-	if err := errors.Join(s.pipe.Close(), s.guard.Wait()); err != nil {
+	if s.guard == nil {
+		return nil
+	}
+	err := errors.Join(s.pipe.Close(), s.guard.Wait())
+	s.guard = nil
+	if err != nil {
 		return fmt.Errorf("cleaning up %s: %w", s.dir, err)
 	}
 	return nil
