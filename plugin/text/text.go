@@ -20,12 +20,10 @@ const (
 	maxNameBytes = 256
 )
 
-// joiners are the only invisible characters that words and emoji need. All others of their kind (Unicode's Cf) can make
-// a text read other than it is: direction overrides, spaces of no width, tags.
-var joiners = &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0x200C, Hi: 0x200D, Stride: 1}}}
-
-// lineSeparators break lines in some terminals and viewers.
-var lineSeparators = &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0x2028, Hi: 0x2029, Stride: 1}}}
+// harmless are the only control characters that a text needs, and the only invisible ones that words and emoji do: the
+// joiners. All others of their kind (Unicode's Cf) can make a text read other than it is: direction overrides, spaces of
+// no width, tags. Line and paragraph separators (Zl, Zp) break lines in some terminals and viewers.
+const harmless = "\n\t\u200c\u200d"
 
 // CheckReadable refuses characters that would show a person something else than what is there.
 func CheckReadable(s string) error {
@@ -33,10 +31,7 @@ func CheckReadable(s string) error {
 		return errors.New("it is not valid UTF-8")
 	}
 	for _, char := range s {
-		if char == '\n' || char == '\t' {
-			continue
-		}
-		if unicode.IsControl(char) || unicode.Is(lineSeparators, char) || (unicode.Is(unicode.Cf, char) && !unicode.Is(joiners, char)) {
+		if unicode.In(char, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && !strings.ContainsRune(harmless, char) {
 			return fmt.Errorf("it holds the control character %U; of those only newline and tab are accepted", char)
 		}
 	}
