@@ -49,14 +49,10 @@ func In(field string, err error) error {
 		return New(field, err.Error(), "")
 	}
 	outer := *inner
-	switch {
-	case inner.Field == "":
-		outer.Field = field
-	case inner.Field[0] == '[':
-		outer.Field = field + inner.Field
-	default:
-		outer.Field = field + "." + inner.Field
+	if inner.Field != "" && inner.Field[0] != '[' {
+		field += "."
 	}
+	outer.Field = field + inner.Field
 	return &outer
 }
 
