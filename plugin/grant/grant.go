@@ -71,7 +71,11 @@ func (s Secret) Fill(given map[string]string) (map[string]string, error) {
 
 // Fingerprint is the JSON of the spec without the descriptions of parameters, which say nothing about what is given.
 func (s Secret) Fingerprint() ([]byte, error) {
-	s.Parameters = s.Parameters.withoutDescriptions()
+	s.Parameters = maps.Clone(s.Parameters)
+	for name, parameter := range s.Parameters {
+		parameter.Description = ""
+		s.Parameters[name] = parameter
+	}
 	text, err := json.Marshal(Stored{s})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a grant specification: %w", err)

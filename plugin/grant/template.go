@@ -37,37 +37,25 @@ func listReferences(template string) ([]string, error) {
 	}
 	var refs []string
 	for _, match := range reference.FindAllStringSubmatch(template, -1) {
-		if !isReference(match[1]) {
-			return nil, refusal.Newf("", "{{.%s}} is not known; accepted are %s", match[1], acceptedReferences)
+		if _, known, err := (Values{}).find(match[1]); !known {
+			return nil, err
 		}
 		refs = append(refs, match[1])
 	}
 	return refs, nil
 }
 
-func isReference(ref string) bool {
-	switch ref {
-	case "Request.ID", "TTL", "Requester.EntityID", "Requester.Name":
-		return true
-	}
-	for _, prefix := range []string{"Parameters.", "Requester.Metadata.", "Requester.Alias."} {
-		if key, ok := strings.CutPrefix(ref, prefix); ok {
-			return key != ""
-		}
-	}
-	return false
-}
-
-func (v Values) find(ref string) (string, error) {
+// find is the value that a reference stands for; known is false where no request could give it one.
+func (v Values) find(ref string) (value string, known bool, err error) {
 	switch ref {
 	case "Request.ID":
-		return v.RequestID, nil
+		return v.RequestID, true, nil
 	case "TTL":
-		return strconv.FormatInt(int64(v.TTL/time.Second), 10), nil
+		return strconv.FormatInt(int64(v.TTL/time.Second), 10), true, nil
 	case "Requester.EntityID":
-		return v.EntityID, nil
+		return v.EntityID, true, nil
 	case "Requester.Name":
-		return v.Name, nil
+		return v.Name, true, nil
 	}
 	for _, source := range []struct {
 		prefix, problem string
@@ -77,14 +65,15 @@ func (v Values) find(ref string) (string, error) {
 		{"Requester.Metadata.", "the requester's entity has no metadata %q", v.Metadata},
 		{"Requester.Alias.", "the requester has no login at the auth mount with accessor %q", v.Aliases},
 	} {
-		if key, ok := strings.CutPrefix(ref, source.prefix); ok {
-			if value, given := source.values[key]; given {
-				return value, nil
+		if key, ok := strings.CutPrefix(ref, source.prefix); ok && key != "" {
+			value, given := source.values[key]
+			if !given {
+				err = refusal.Newf("", source.problem, key)
 			}
-			return "", refusal.Newf("", source.problem, key)
+			return value, true, err
 		}
 	}
-	return "", refusal.Newf("", "{{.%s}} is not known; accepted are %s", ref, acceptedReferences)
+	return "", false, refusal.Newf("", "{{.%s}} is not known; accepted are %s", ref, acceptedReferences)
 }
 
 // substitute replaces every reference by its value, unless check refuses one.
@@ -92,7 +81,7 @@ func (v Values) substitute(template string, check func(ref, value string) error)
 	var first error
 	out := reference.ReplaceAllStringFunc(template, func(match string) string {
 		ref := reference.FindStringSubmatch(match)[1]
-		value, err := v.find(ref)
+		value, _, err := v.find(ref)
 		if err == nil {
 			err = check(ref, value)
 		}

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -133,15 +134,6 @@ func (ps Parameters) checkTemplate(template string) error {
 	return nil
 }
 
-func (ps Parameters) withoutDescriptions() Parameters {
-	out := maps.Clone(ps)
-	for name, parameter := range out {
-		parameter.Description = ""
-		out[name] = parameter
-	}
-	return out
-}
-
 func (ps Parameters) fill(given map[string]string) (map[string]string, error) {
 	size := 0
 	for name, value := range given {
@@ -152,7 +144,8 @@ func (ps Parameters) fill(given map[string]string) (map[string]string, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if _, known := ps[name]; !known {
-			return nil, refusal.Newf("parameters", "%q is not known; this role accepts %s", name, joinOrNone(slices.Sorted(maps.Keys(ps))))
+			accepted := cmp.Or(strings.Join(slices.Sorted(maps.Keys(ps)), ", "), "none")
+			return nil, refusal.Newf("parameters", "%q is not known; this role accepts %s", name, accepted)
 		}
 	}
 	full := map[string]string{}
@@ -189,13 +182,6 @@ func (p Parameter) check(name, value string, given bool) error {
 	return nil
 }
 
-func joinOrNone(words []string) string {
-	if len(words) == 0 {
-		return "none"
-	}
-	return strings.Join(words, ", ")
-}
-
 // walkObject copies a JSON object, passing every string in it through the given function; where names it in errors.
 func walkObject(where string, object map[string]any, change func(string) (string, error)) (map[string]any, error) {
 	if object == nil {
@@ -216,10 +202,7 @@ func walk(where string, value any, change func(string) (string, error)) (any, er
 	switch value := value.(type) {
 	case string:
 		changed, err := change(value)
-		if err != nil {
-			return nil, refusal.In(where, err)
-		}
-		return changed, nil
+		return changed, refusal.In(where, err)
 	case map[string]any:
 		return walkObject(where, value, change)
 	case []any:
