@@ -1,6 +1,7 @@
 package approval
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -82,11 +83,7 @@ func (q Question) check() error {
 	if problem := q.Requester.problem(); problem != "" {
 		return refusal.New("", "your entity "+problem, "")
 	}
-	err := q.Role.Validate()
-	if err == nil {
-		err = q.Policy.Validate()
-	}
-	if err != nil {
+	if err := cmp.Or(q.Role.Validate(), q.Policy.Validate()); err != nil {
 		return fmt.Errorf("role %q cannot be asked for: %w", q.Role.Name, err)
 	}
 	if q.Policy.Name != q.Role.Policy {

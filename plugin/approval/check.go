@@ -38,10 +38,6 @@ type RuleProspect struct {
 func Check(policy Policy, requester Person, census Census) Prospect {
 	prospect := Prospect{Known: true}
 	people, can := census.candidates(policy, requester)
-	total := 0
-	for _, rule := range policy.Rules {
-		total += rule.Approvals
-	}
 	for i, rule := range policy.Rules {
 		rp := RuleProspect{Rule: rule, Known: true}
 		for _, group := range rule.ApproverGroups {
@@ -67,12 +63,13 @@ func Check(policy Policy, requester Person, census Census) Prospect {
 			prospect.Rules[i].Known = false
 		}
 	}
-	prospect.Satisfiable = len(policy.Rules) > 0 && placed(policy.room(), can) == total &&
-		!slices.ContainsFunc(prospect.Rules, func(r RuleProspect) bool { return !r.Satisfiable })
+	// If each rule has enough people beside all the others, all have enough at once.
+	prospect.Satisfiable = len(policy.Rules) > 0 && !slices.ContainsFunc(prospect.Rules, func(r RuleProspect) bool { return !r.Satisfiable })
 	if prospect.Satisfiable {
+		needed := placed(policy.room(), can)
 		for n, rule := range assign(policy.room(), can) {
 			// Whoever this assignment does without, the policy can do without.
-			if rule >= 0 && placed(policy.room(), slices.Concat(can[:n], can[n+1:])) < total {
+			if rule >= 0 && placed(policy.room(), slices.Concat(can[:n], can[n+1:])) < needed {
 				prospect.DependsOn = append(prospect.DependsOn, people[n])
 			}
 		}
@@ -83,32 +80,24 @@ func Check(policy Policy, requester Person, census Census) Prospect {
 // candidates lists the distinct people in the policy's groups who can act, with the rules each could count for.
 func (c Census) candidates(policy Policy, requester Person) (people []Person, can [][]int) {
 	groups := map[string][]string{}
-	var standings []Standing
 	for _, group := range policy.Groups() {
 		for _, standing := range c[group].People {
 			if standing.problem() != "" || (!policy.AllowSelfApproval && isSamePerson(standing.Person, requester)) {
 				continue
 			}
 			if _, known := groups[standing.EntityID]; !known {
-				standings = append(standings, standing)
+				people = append(people, standing.Person)
 			}
 			groups[standing.EntityID] = append(groups[standing.EntityID], group)
 		}
 	}
-	for _, standing := range standings {
-		people = append(people, standing.Person)
-		can = append(can, policy.eligible(groups[standing.EntityID]))
+	for _, person := range people {
+		can = append(can, policy.eligible(groups[person.EntityID]))
 	}
 	return people, can
 }
 
 // placed is how many people find a rule.
 func placed(room []int, can [][]int) int {
-	count := 0
-	for _, rule := range assign(room, can) {
-		if rule >= 0 {
-			count++
-		}
-	}
-	return count
+	return len(slices.DeleteFunc(assign(room, can), func(rule int) bool { return rule < 0 }))
 }

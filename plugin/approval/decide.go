@@ -27,7 +27,14 @@ func (r Request) mayDecide(approver, requester Standing) error {
 // Decidable reports whether somebody can usefully decide on the request now: what an inbox holds.
 func (r Request) Decidable(approver, requester Standing, now time.Time) bool {
 	return r.Listing().Awaits(approver, now) && requester.problem() == "" && r.mayDecide(approver, requester) == nil &&
-		!slices.ContainsFunc(r.Decisions, func(d Decision) bool { return isSamePerson(d.Approver, approver.Person) })
+		!r.hasWordOf(approver.Person, Approve, Deny)
+}
+
+// hasWordOf reports whether one of these verdicts of a person stands, under whatever entity it was given.
+func (r Request) hasWordOf(person Person, verdicts ...DecisionVerdict) bool {
+	return slices.ContainsFunc(r.Decisions, func(d Decision) bool {
+		return slices.Contains(verdicts, d.Verdict) && isSamePerson(d.Approver, person)
+	})
 }
 
 func (r Request) decide(c Decide, now time.Time) ([]Event, error) {
@@ -56,8 +63,11 @@ func (r Request) decide(c Decide, now time.Time) ([]Event, error) {
 		// A repetition must not move the time from which claim_ttl runs.
 		return nil, nil
 	}
-	if err := r.checkRoomToDecide(c); err != nil {
-		return nil, err
+	// A denial of whoever does not deny yet always has room.
+	if c.Verdict == Approve || r.hasWordOf(c.Approver.Person, Deny) {
+		if err := r.checkRoomForAWordOf(c.Approver.Person); err != nil {
+			return nil, err
+		}
 	}
 	return []Event{decided}, nil
 }
@@ -81,15 +91,7 @@ func (r Request) checkUndecided(what string, now time.Time) error {
 	return nil
 }
 
-// checkRoomToDecide refuses words without end. A denial of whoever does not deny yet always has room.
-func (r Request) checkRoomToDecide(c Decide) error {
-	denies := slices.ContainsFunc(r.Decisions, func(d Decision) bool { return d.Verdict == Deny && isSamePerson(d.Approver, c.Approver.Person) })
-	if c.Verdict == Deny && !denies {
-		return nil
-	}
-	return r.checkRoomForAWordOf(c.Approver.Person)
-}
-
+// checkRoomForAWordOf refuses words without end.
 func (r Request) checkRoomForAWordOf(person Person) error {
 	words := 0
 	for _, event := range r.Events {
@@ -119,7 +121,7 @@ func (r Request) withdraw(c Withdraw, now time.Time) ([]Event, error) {
 	if problem := c.Approver.problem(); problem != "" {
 		return nil, refusal.New("", "your entity "+problem, "")
 	}
-	if len(r.decisionsOfOthers(c.Approver.Person)) == len(r.Decisions) {
+	if !r.hasWordOf(c.Approver.Person, Approve, Deny) {
 		return nil, refusal.New("", "you have no decision on this request to withdraw", "")
 	}
 	if err := r.checkUndecided("withdraw a decision on", now); err != nil {

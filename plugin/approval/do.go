@@ -2,7 +2,6 @@ package approval
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -104,18 +103,27 @@ func (r Request) giveGrant(c GiveGrant, now time.Time) ([]Event, error) {
 	return []Event{Granted{Stamp: Stamp{At: now}, Until: c.Until.UTC().Round(0), Handles: c.Handles}}, nil
 }
 
+// beginEnd ends a grant that has not ended. What comes after its window finds it ended by that.
+func (r Request) beginEnd(reason EndReason, stamp Stamp) []Event {
+	switch {
+	case r.Grant == nil || r.End != nil:
+		return nil
+	case !stamp.At.Before(r.Grant.Until):
+		return []Event{EndBegan{Stamp: Stamp{At: r.Grant.Until}, Reason: WindowEnd}}
+	}
+	return []Event{EndBegan{Stamp: stamp, Reason: reason}}
+}
+
 // abortClaim ends the claim, or the grant that was recorded although the claim that made it does not know of that and
 // gave nothing out. Another claim and its grant are none of its business.
 func (r Request) abortClaim(c AbortClaim, now time.Time) ([]Event, error) {
 	switch {
 	case r.Claim != nil && r.Claim.Token == c.Token:
 		return []Event{ClaimEnded{Stamp: Stamp{At: now}, NothingSent: c.NothingSent, Left: c.Left}}, nil
-	case r.Grant == nil || r.End != nil || !r.Knows(c.Token):
+	case !r.Knows(c.Token):
 		return nil, nil
-	case !now.Before(r.Grant.Until):
-		return []Event{r.windowEnd()}, nil
 	}
-	return []Event{EndBegan{Stamp: Stamp{At: now}, Reason: ClaimFailed}}, nil
+	return r.beginEnd(ClaimFailed, Stamp{At: now}), nil
 }
 
 // mayRevoke says why somebody may not end the grant, or nil: its requester, whoever counts as its approver now, auditors
@@ -146,32 +154,18 @@ func (r Request) revoke(c Revoke, now time.Time) ([]Event, error) {
 	if r.End != nil && r.End.Confirmed() {
 		return nil, refusal.Newf("", "the grant has ended already, at %s (%s)", r.End.At.Format("2006-01-02T15:04:05.000Z07:00"), r.End.Reason)
 	}
-	if r.End != nil {
-		return nil, nil
-	}
-	if !now.Before(r.Grant.Until) {
-		return []Event{r.windowEnd()}, nil
-	}
-	return []Event{EndBegan{Stamp: stampOf(c.By, now), Reason: Revoked}}, nil
-}
-
-func (r Request) windowEnd() EndBegan {
-	return EndBegan{Stamp: Stamp{At: r.Grant.Until}, Reason: WindowEnd}
+	return r.beginEnd(Revoked, stampOf(c.By, now)), nil
 }
 
 // windowSlack is how early a lease may end and still count as ended by its window: leases are whole seconds.
 const windowSlack = 2 * time.Second
 
 func (r Request) endLease(now time.Time) ([]Event, error) {
-	switch {
-	case r.Grant == nil || r.End != nil:
-		return nil, nil
-	case !now.Before(r.Grant.Until):
-		return []Event{r.windowEnd()}, nil
-	case !now.Before(r.Grant.Until.Add(-windowSlack)):
-		return []Event{EndBegan{Stamp: Stamp{At: now}, Reason: WindowEnd}}, nil
+	reason := LeaseRevoked
+	if r.Grant != nil && !now.Before(r.Grant.Until.Add(-windowSlack)) {
+		reason = WindowEnd
 	}
-	return []Event{EndBegan{Stamp: Stamp{At: now}, Reason: LeaseRevoked}}, nil
+	return r.beginEnd(reason, Stamp{At: now}), nil
 }
 
 func (r Request) loseHandle(c Gone, now time.Time) ([]Event, error) {
@@ -181,16 +175,11 @@ func (r Request) loseHandle(c Gone, now time.Time) ([]Event, error) {
 		}
 		return nil, nil
 	}
-	i := slices.IndexFunc(r.Held, func(h Held) bool { return h.Handle.Key() == c.Handle })
-	if i < 0 || !r.Held[i].Gone.IsZero() {
+	if r.Handles().Find(c.Handle) == nil {
 		return nil, nil
 	}
-	ended := Ended{Stamp: Stamp{At: now}, Handle: c.Handle}
-	switch {
-	case r.Grant == nil || r.End != nil:
-		return []Event{ended}, nil
-	case !now.Before(r.Grant.Until):
-		return []Event{r.windowEnd(), ended}, nil
+	if r.Grant != nil && r.Ending(now) == nil {
+		return nil, r.refuse("end what is held by", now)
 	}
-	return nil, r.refuse("end what is held by", now)
+	return append(r.beginEnd(WindowEnd, Stamp{At: now}), Ended{Stamp: Stamp{At: now}, Handle: c.Handle}), nil
 }

@@ -156,7 +156,7 @@ func (r Request) candidates(policy Policy, census Census) [][]Person {
 	left := make([][]Person, len(policy.Rules))
 	people, can := census.candidates(policy, r.Ask.Requester)
 	for n, person := range people {
-		if r.approvedBy(person) {
+		if r.hasWordOf(person, Approve) {
 			continue
 		}
 		for _, rule := range can[n] {
@@ -164,8 +164,4 @@ func (r Request) candidates(policy Policy, census Census) [][]Person {
 		}
 	}
 	return left
-}
-
-func (r Request) approvedBy(person Person) bool {
-	return slices.ContainsFunc(r.Decisions, func(d Decision) bool { return d.Verdict == Approve && isSamePerson(d.Approver, person) })
 }

@@ -36,8 +36,8 @@ func (r Request) Listing() Listing {
 	if due := r.due(); !due.IsZero() { // else at once
 		l.due = due.UnixNano()
 	}
-	for _, held := range r.Held {
-		if attempt, failed := r.Attempts[held.Handle.Key()]; failed && held.Gone.IsZero() {
+	for _, handle := range r.Handles() {
+		if attempt, failed := r.Attempts[handle.Key()]; failed {
 			l.tried = max(l.tried, attempt.At.UnixNano())
 		}
 	}

@@ -31,9 +31,9 @@ func Next(r Request, now time.Time) []Task {
 		return nil
 	}
 	var tasks []Task
-	for _, held := range r.Held {
-		if held.Gone.IsZero() && r.Attempts[held.Handle.Key()].isDue(now) {
-			tasks = append(tasks, EndHandle{held.Handle})
+	for _, handle := range r.Handles() {
+		if r.Attempts[handle.Key()].isDue(now) {
+			tasks = append(tasks, EndHandle{handle})
 		}
 	}
 	return tasks
@@ -64,12 +64,9 @@ func (r Request) idleUntil() time.Time {
 // nextTry is when the first handle that is not gone may be ended: the zero time means at once.
 func (r Request) nextTry() time.Time {
 	var due time.Time
-	for _, held := range r.Held {
-		if next := r.Attempts[held.Handle.Key()].Next; held.Gone.IsZero() && (due.IsZero() || next.Before(due)) {
+	for i, handle := range r.Handles() {
+		if next := r.Attempts[handle.Key()].Next; i == 0 || next.Before(due) {
 			due = next
-			if due.IsZero() {
-				break
-			}
 		}
 	}
 	return due

@@ -43,13 +43,12 @@ func (s Standing) problem() string {
 type Roster map[string]Standing
 
 // people tells which entities are one human being: those that share an entity id or a login, directly or through others.
-type people struct{ leader map[string]string }
+// It leads from each entity id and login to another of the same human being, in the end to the one that stands for all.
+type people map[string]string
 
-func newPeople() *people { return &people{leader: map[string]string{}} }
-
-func (p *people) find(key string) string {
+func (p people) find(key string) string {
 	for {
-		next, known := p.leader[key]
+		next, known := p[key]
 		if !known || next == key {
 			return key
 		}
@@ -58,16 +57,16 @@ func (p *people) find(key string) string {
 }
 
 // add links the person's entity id with every login in the given snapshots of it.
-func (p *people) add(snapshots ...Person) {
+func (p people) add(snapshots ...Person) {
 	for _, person := range snapshots {
 		own := p.find(entityKey(person))
 		for _, alias := range person.Aliases {
-			p.leader[p.find("alias\x00"+alias.MountAccessor+"\x00"+alias.Name)] = own
+			p[p.find("alias\x00"+alias.MountAccessor+"\x00"+alias.Name)] = own
 		}
 	}
 }
 
-func (p *people) of(person Person) string { return p.find(entityKey(person)) }
+func (p people) of(person Person) string { return p.find(entityKey(person)) }
 
 func entityKey(person Person) string { return "entity\x00" + person.EntityID }
 

@@ -1,6 +1,7 @@
 package approval
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -39,10 +40,7 @@ func (g ApproverGroup) Validate() error {
 	if len(g.EntityIDs) == 0 && len(g.IdentityGroupIDs) == 0 {
 		return refusal.New("", "entity_ids and identity_group_ids are both empty", "name at least one entity or identity group")
 	}
-	if err := checkNoneEmpty("entity_ids", g.EntityIDs); err != nil {
-		return err
-	}
-	return checkNoneEmpty("identity_group_ids", g.IdentityGroupIDs)
+	return cmp.Or(checkNoneEmpty("entity_ids", g.EntityIDs), checkNoneEmpty("identity_group_ids", g.IdentityGroupIDs))
 }
 
 // checkNoneEmpty refuses an empty id, which is nobody's: a caller without an entity presents it.
@@ -59,8 +57,7 @@ func (g ApproverGroup) Has(entityID string, identityGroupIDs []string) bool {
 }
 
 func isMember(entities, groups []string, entityID string, identityGroupIDs []string) bool {
-	return slices.Contains(entities, entityID) ||
-		slices.ContainsFunc(identityGroupIDs, func(id string) bool { return slices.Contains(groups, id) })
+	return slices.Contains(entities, entityID) || shareAny(groups, identityGroupIDs)
 }
 
 // Rule is one condition of a policy: so many distinct people out of these approver groups.
@@ -137,15 +134,13 @@ func (p Policy) validateRules() error {
 	if len(p.Rules) > MaxRules {
 		return refusal.Newf("", "rules has %d entries; at most %d are accepted", len(p.Rules), MaxRules)
 	}
-	names := map[string]bool{}
 	for i, rule := range p.Rules {
 		if rule.Name == "" {
 			return refusal.New(fmt.Sprintf("rules[%d]", i), "name is empty", "")
 		}
-		if names[rule.Name] {
+		if slices.ContainsFunc(p.Rules[:i], func(r Rule) bool { return r.Name == rule.Name }) {
 			return refusal.Newf("", "rule %q: there are two rules of this name", rule.Name)
 		}
-		names[rule.Name] = true
 		if err := rule.validate(); err != nil {
 			return fmt.Errorf("rule %q: %w", rule.Name, err)
 		}
@@ -195,7 +190,7 @@ func (p Policy) Groups() []string {
 func (p Policy) eligible(groups []string) []int {
 	var rules []int
 	for i, rule := range p.Rules {
-		if slices.ContainsFunc(rule.ApproverGroups, func(g string) bool { return slices.Contains(groups, g) }) {
+		if shareAny(rule.ApproverGroups, groups) {
 			rules = append(rules, i)
 		}
 	}

@@ -28,15 +28,15 @@ func Replay(record Record) (Request, error) {
 	}
 	r := Request{Record: record, Ask: ask}
 	r.Events, r.Attempts = nil, nil
-	if r, _, err = addAll(r, record.Events); err != nil {
+	if r, err = r.With(record.Events...); err != nil {
 		return Request{}, err
 	}
-	for _, held := range r.Held {
-		if attempt, failed := record.Attempts[held.Handle.Key()]; failed && held.Gone.IsZero() {
-			r = r.withAttempt(held.Handle.Key(), attempt)
+	for _, handle := range r.Handles() {
+		if attempt, failed := record.Attempts[handle.Key()]; failed {
+			r = r.withAttempt(handle.Key(), attempt)
 		}
 	}
-	return recount(r), nil
+	return r, nil
 }
 
 // With is the request with more events; the request given is not changed. It counts the quorum again only if a decision
@@ -44,32 +44,21 @@ func Replay(record Record) (Request, error) {
 func (r Request) With(events ...Event) (Request, error) {
 	r.Events = slices.Clip(r.Events)
 	r.Decisions, r.Held, r.Attempts = slices.Clone(r.Decisions), slices.Clone(r.Held), maps.Clone(r.Attempts)
-	r, decided, err := addAll(r, events)
-	if err != nil {
-		return Request{}, err
+	for _, event := range events {
+		if event == nil {
+			return Request{}, errors.New("an event is nothing")
+		}
+		after, err := add(r, event)
+		if err != nil {
+			return Request{}, fmt.Errorf("event %d, %s: %w", len(r.Events), event.kind(), err)
+		}
+		r = after
+		r.Events = append(r.Events, event)
 	}
-	if decided {
+	if r.Counted.Rules == nil { // never counted, or no longer
 		r = recount(r)
 	}
 	return r, nil
-}
-
-// addAll lets events happen, and tells whether a decision is among them.
-func addAll(r Request, events []Event) (after Request, decided bool, err error) {
-	for _, event := range events {
-		if event == nil {
-			return r, false, errors.New("an event is nothing")
-		}
-		if event.happened().IsZero() {
-			return r, false, fmt.Errorf("event %d, %s: it has no time", len(r.Events), event.kind())
-		}
-		if r, err = add(r, event); err != nil {
-			return r, false, fmt.Errorf("event %d, %s: %w", len(r.Events), event.kind(), err)
-		}
-		r.Events = append(r.Events, event)
-		decided = decided || decider(event) != nil
-	}
-	return r, decided, nil
 }
 
 // decider is who decided or withdrew; nil for any other event.
@@ -87,6 +76,9 @@ var errOutOfOrder = errors.New("nothing before it leads there")
 
 // add lets one event happen. The order of events was decided by [Do]; here only what cannot be is refused.
 func add(r Request, event Event) (Request, error) {
+	if event.happened().IsZero() {
+		return r, errors.New("it has no time")
+	}
 	open := r.Grant == nil && r.CancelledAt.IsZero()
 	switch event := event.(type) {
 	case Decided:
@@ -96,11 +88,13 @@ func add(r Request, event Event) (Request, error) {
 		r.Decisions = append(r.decisionsOfOthers(*event.By), Decision{
 			Approver: *event.By, Groups: event.Groups, Verdict: event.Verdict, Comment: event.Comment, At: event.At,
 		})
+		r.Counted = Tally{}
 	case Withdrew:
 		if event.By == nil || !open {
 			return r, errOutOfOrder
 		}
 		r.Decisions = r.decisionsOfOthers(*event.By)
+		r.Counted = Tally{}
 	case Cancelled:
 		if !open {
 			return r, errOutOfOrder
@@ -171,14 +165,13 @@ func finishEnd(r Request) Request {
 		return r
 	}
 	end := *r.End
-	end.ConfirmedAt, end.LastError = r.Grant.ClaimedAt, r.Problem()
-	for _, held := range r.Held {
-		if held.Gone.IsZero() {
-			end.ConfirmedAt = time.Time{}
-			break
-		}
-		if held.Gone.After(end.ConfirmedAt) {
-			end.ConfirmedAt = held.Gone
+	end.LastError = r.Problem()
+	if !r.Holding() {
+		end.ConfirmedAt = r.Grant.ClaimedAt
+		for _, held := range r.Held {
+			if held.Gone.After(end.ConfirmedAt) {
+				end.ConfirmedAt = held.Gone
+			}
 		}
 	}
 	r.End = &end

@@ -89,19 +89,18 @@ func (r Request) Failed(handle, problem string, now time.Time) Request {
 }
 
 func (r Request) withAttempt(handle string, attempt Attempt) Request {
-	r.Attempts = maps.Clone(r.Attempts)
-	if r.Attempts == nil {
-		r.Attempts = map[string]Attempt{}
-	}
-	r.Attempts[handle] = attempt
+	attempts := map[string]Attempt{}
+	maps.Copy(attempts, r.Attempts)
+	attempts[handle] = attempt
+	r.Attempts = attempts
 	return finishEnd(r)
 }
 
 // Problem is what stood in the way of ending what is held, at the last tries; empty if nothing did.
 func (r Request) Problem() string {
 	var problems []string
-	for _, held := range r.Held {
-		if attempt, failed := r.Attempts[held.Handle.Key()]; failed && held.Gone.IsZero() {
+	for _, handle := range r.Handles() {
+		if attempt, failed := r.Attempts[handle.Key()]; failed {
 			problems = append(problems, attempt.Problem)
 		}
 	}

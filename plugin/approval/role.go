@@ -1,8 +1,8 @@
 package approval
 
 import (
+	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/vault-jit/vault-jit/plugin/grant"
@@ -38,13 +38,11 @@ func (r Role) Validate() error {
 	if r.Gives.Spec == nil {
 		return refusal.New("", "grant_type is empty; say what the role gives", "")
 	}
-	if err := checkNoneEmpty("requester_entity_ids", r.RequesterEntityIDs); err != nil {
-		return err
-	}
-	if err := checkNoneEmpty("requester_identity_group_ids", r.RequesterIdentityGroupIDs); err != nil {
-		return err
-	}
-	return r.Gives.Validate()
+	return cmp.Or(
+		checkNoneEmpty("requester_entity_ids", r.RequesterEntityIDs),
+		checkNoneEmpty("requester_identity_group_ids", r.RequesterIdentityGroupIDs),
+		r.Gives.Validate(),
+	)
 }
 
 // Now is what a claim has to know of the role: whether it is still what was asked for, by whom.
@@ -70,6 +68,5 @@ func fingerprintOf(r Role) (string, error) {
 
 // digestOf is the hex SHA-256 of the bytes.
 func digestOf(text []byte) string {
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
+	return fmt.Sprintf("%x", sha256.Sum256(text))
 }

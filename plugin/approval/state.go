@@ -1,9 +1,6 @@
 package approval
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // State is what a request's events amount to at a moment. It is computed, never stored.
 type State string
@@ -95,7 +92,7 @@ func (r Request) Ending(now time.Time) *End {
 
 // Holding reports whether something may exist that has to be ended: what a grant consists of, or the token of a claim.
 func (r Request) Holding() bool {
-	return slices.ContainsFunc(r.Held, func(h Held) bool { return h.Gone.IsZero() })
+	return len(r.Handles()) > 0
 }
 
 // Finished reports whether nothing will ever be done about the request again, so that it can be filed away.

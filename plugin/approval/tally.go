@@ -90,7 +90,7 @@ func Count(policy Policy, requester Person, decisions []Decision, roster Roster)
 
 // sift counts the denials, says why other decisions do not count, and returns which of them are approvals that may.
 func (t *Tally) sift(policy Policy, requester Person, decisions []Decision, roster Roster) (approvals []int) {
-	humans := newPeople()
+	humans := people{}
 	humans.add(requester, roster[requester.EntityID].Person)
 	for _, d := range decisions {
 		humans.add(d.Approver, roster[d.Approver.EntityID].Person)
