@@ -95,7 +95,9 @@ func (r Request) checkUndecided(what string, now time.Time) error {
 func (r Request) checkRoomForAWordOf(person Person) error {
 	words := 0
 	for _, event := range r.Events {
-		if by := decider(event); by != nil && isSamePerson(*by, person) {
+		_, decided := event.(Decided)
+		_, withdrew := event.(Withdrew)
+		if (decided || withdrew) && isSamePerson(*event.stamp().By, person) {
 			words++
 		}
 	}

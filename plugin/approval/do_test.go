@@ -502,7 +502,7 @@ func TestEveryStampNamesWhoDidIt(t *testing.T) {
 		who = append(who, event.kind()+" "+by(event))
 	}
 	wantEqual(t, "who did what", who, []string{"decided bob", "decided carol", "claim_began alice", "granted ", "end_began carol", "ended ", "ended "})
-	if !slices.IsSortedFunc(r.Events, func(a, b Event) int { return a.happened().Compare(b.happened()) }) {
+	if !slices.IsSortedFunc(r.Events, func(a, b Event) int { return a.stamp().At.Compare(b.stamp().At) }) {
 		t.Error("events are out of order")
 	}
 }

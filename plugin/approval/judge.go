@@ -29,13 +29,6 @@ type RoleNow struct {
 	MayAsk bool
 }
 
-// everyone is the roster with the requester in it, whose logins of now tell who that is.
-func (w World) everyone() Roster {
-	roster := Roster{w.Requester.EntityID: w.Requester}
-	maps.Copy(roster, w.Roster)
-	return roster
-}
-
 // Verdict says whether a request can be claimed now, and why not. The zero Verdict says no.
 type Verdict struct {
 	Claimable bool
@@ -55,7 +48,9 @@ func Judge(r Request, w World, now time.Time) Verdict {
 	if !state.Undecided() {
 		return Verdict{Tally: r.Counted, Obstacles: []string{fmt.Sprintf("the request is %s", state)}}
 	}
-	roster := w.everyone()
+	// The requester's logins of now tell who that is.
+	roster := Roster{w.Requester.EntityID: w.Requester}
+	maps.Copy(roster, w.Roster)
 	v := Verdict{
 		Tally:      Count(r.Ask.Policy, r.Ask.Requester, r.Decisions, roster),
 		Candidates: r.candidates(r.Ask.Policy, w.Census),

@@ -14,34 +14,38 @@ type Listing struct {
 	Groups, Deciders []string
 
 	phase State
-	// Unix nanoseconds: the deadline, when the periodic work has something to do, until when it has nothing in any case,
-	// and the last try of something, which another clock may have dated into the future.
-	deadline, due, idle, tried int64
-	holding, self              bool
-	unreadable                 bool
+	// Unix nanoseconds: the deadline, until when the periodic work has nothing to do in any case, the next try of something,
+	// and the last one, which another clock may have dated into the future.
+	deadline, idle, next, tried int64
+	holding, self, unreadable   bool
 }
 
 // Listing is what is kept in memory of the request.
 func (r Request) Listing() Listing {
 	l := Listing{
 		Requester: r.Ask.Requester.EntityID, Role: r.Ask.Role, Groups: r.Ask.Policy.Groups(),
-		phase: r.phase(), deadline: r.Deadline().UnixNano(), holding: r.Holding(), self: r.Ask.Policy.AllowSelfApproval,
+		phase: r.phase(), deadline: nanoseconds(r.Deadline()), idle: nanoseconds(r.idleUntil()),
+		holding: r.Holding(), self: r.Ask.Policy.AllowSelfApproval,
 	}
 	for _, d := range r.Decisions {
 		l.Deciders = append(l.Deciders, d.Approver.EntityID)
 	}
-	if idle := r.idleUntil(); !idle.IsZero() {
-		l.idle = idle.UnixNano()
-	}
-	if due := r.due(); !due.IsZero() { // else at once
-		l.due = due.UnixNano()
-	}
-	for _, handle := range r.Handles() {
-		if attempt, failed := r.Attempts[handle.Key()]; failed {
-			l.tried = max(l.tried, attempt.At.UnixNano())
+	for i, handle := range r.Handles() {
+		attempt := r.Attempts[handle.Key()]
+		if next := nanoseconds(attempt.Next); i == 0 || next < l.next {
+			l.next = next
 		}
+		l.tried = max(l.tried, nanoseconds(attempt.At))
 	}
 	return l
+}
+
+// nanoseconds is a time as a listing keeps it; what is at no time is at once.
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }
 
 // UnreadableListing stands for a record that is there and not understood. As it may be that of a live grant, something
@@ -57,7 +61,7 @@ func (l Listing) State(now time.Time) State { return l.phase.at(time.Unix(0, l.d
 // Due reports whether the periodic work has something to do about the request.
 func (l Listing) Due(now time.Time) bool {
 	at := now.UnixNano()
-	return at >= l.due || (at >= l.idle && at < l.tried)
+	return at >= l.idle && (at >= l.next || at < l.tried)
 }
 
 // Holding reports whether something may exist that has to be ended.

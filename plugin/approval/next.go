@@ -44,30 +44,10 @@ func (a Attempt) isDue(now time.Time) bool {
 	return !now.Before(a.Next) || now.Before(a.At)
 }
 
-// due is when [Next] has something to say: the zero time means at once.
-func (r Request) due() time.Time {
-	due := r.nextTry()
-	if idle := r.idleUntil(); due.Before(idle) {
-		return idle
-	}
-	return due
-}
-
 // idleUntil is until when [Next] has nothing to say, whatever the next try is: zero if something is over.
 func (r Request) idleUntil() time.Time {
 	if r.phase().Open() && (r.Grant != nil || !r.Holding()) {
 		return r.Deadline()
 	}
 	return time.Time{}
-}
-
-// nextTry is when the first handle that is not gone may be ended: the zero time means at once.
-func (r Request) nextTry() time.Time {
-	var due time.Time
-	for i, handle := range r.Handles() {
-		if next := r.Attempts[handle.Key()].Next; i == 0 || next.Before(due) {
-			due = next
-		}
-	}
-	return due
 }

@@ -38,14 +38,14 @@ type Stamp struct {
 	By *Person   `json:"by,omitempty"`
 }
 
-func (s Stamp) happened() time.Time { return s.At }
+func (s Stamp) stamp() Stamp { return s }
 
 // An Event is something that happened to a request.
 //
 //sumtype:decl
 type Event interface {
 	kind() string
-	happened() time.Time
+	stamp() Stamp
 }
 
 // The events, in the order of a request's life.

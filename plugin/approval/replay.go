@@ -61,22 +61,11 @@ func (r Request) With(events ...Event) (Request, error) {
 	return r, nil
 }
 
-// decider is who decided or withdrew; nil for any other event.
-func decider(event Event) *Person {
-	if decided, ok := event.(Decided); ok {
-		return decided.By
-	}
-	if withdrew, ok := event.(Withdrew); ok {
-		return withdrew.By
-	}
-	return nil
-}
-
 var errOutOfOrder = errors.New("nothing before it leads there")
 
 // add lets one event happen. The order of events was decided by [Do]; here only what cannot be is refused.
 func add(r Request, event Event) (Request, error) {
-	if event.happened().IsZero() {
+	if event.stamp().At.IsZero() {
 		return r, errors.New("it has no time")
 	}
 	open := r.Grant == nil && r.CancelledAt.IsZero()

@@ -154,7 +154,7 @@ func TestRequestIsFiledAwayOnlyWhenNothingIsLeftToDo(t *testing.T) {
 	active := mustDo(t, claiming, at, give(world, after(30*time.Minute)))
 	ending := mustDo(t, active, after(2*time.Minute), LeaseEnded{})
 	dave := deny(standing("dave", "dbas"))
-	atOnce := time.Time{}
+	atOnce := time.Unix(1, 0)
 	for _, c := range []struct {
 		name     string
 		request  Request
@@ -180,11 +180,13 @@ func TestRequestIsFiledAwayOnlyWhenNothingIsLeftToDo(t *testing.T) {
 		{"cancelled, and the token gone", mustDo(t, claiming, after(2*time.Minute), Cancel{alice}, Gone{Handle: "token"}), after(3 * time.Minute), true, atOnce, after(2 * time.Minute)},
 		{"denied", mustDo(t, quorum, after(3*time.Minute), dave), after(4 * time.Minute), true, atOnce, after(3 * time.Minute)},
 		{"denied with a token", mustDo(t, claiming, after(3*time.Minute), dave), after(4 * time.Minute), false, atOnce, atOnce},
-		{"nothing", Request{}, at, true, atOnce, atOnce},
+		{"nothing", Request{}, at, true, atOnce, time.Time{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			wantEqual(t, "finished", c.request.Finished(c.now), c.finished)
-			wantEqual(t, "due", c.request.due(), c.due)
+			listing := c.request.Listing()
+			wantEqual(t, "due", listing.Due(c.due), true)
+			wantEqual(t, "due before", listing.Due(c.due.Add(-1)), c.due.Equal(atOnce))
 			if c.finished {
 				wantEqual(t, "finished at", c.request.FinishedAt(), c.over)
 			}
