@@ -1,6 +1,7 @@
 package approval
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -38,10 +39,7 @@ func (r Request) hasWordOf(person Person, verdicts ...DecisionVerdict) bool {
 }
 
 func (r Request) decide(c Decide, now time.Time) ([]Event, error) {
-	if err := r.mayDecide(c.Approver, c.Requester); err != nil {
-		return nil, err
-	}
-	if err := r.checkUndecided("decide on", now); err != nil {
+	if err := cmp.Or(r.mayDecide(c.Approver, c.Requester), r.checkUndecided("decide on", now)); err != nil {
 		return nil, err
 	}
 	if c.Verdict != Approve && c.Verdict != Deny {
@@ -64,7 +62,7 @@ func (r Request) decide(c Decide, now time.Time) ([]Event, error) {
 		return nil, nil
 	}
 	// A denial of whoever does not deny yet always has room.
-	if c.Verdict == Approve || r.hasWordOf(c.Approver.Person, Deny) {
+	if c.Verdict != Deny || r.hasWordOf(c.Approver.Person, Deny) {
 		if err := r.checkRoomForAWordOf(c.Approver.Person); err != nil {
 			return nil, err
 		}
@@ -126,10 +124,7 @@ func (r Request) withdraw(c Withdraw, now time.Time) ([]Event, error) {
 	if !r.hasWordOf(c.Approver.Person, Approve, Deny) {
 		return nil, refusal.New("", "you have no decision on this request to withdraw", "")
 	}
-	if err := r.checkUndecided("withdraw a decision on", now); err != nil {
-		return nil, err
-	}
-	if err := r.checkRoomForAWordOf(c.Approver.Person); err != nil {
+	if err := cmp.Or(r.checkUndecided("withdraw a decision on", now), r.checkRoomForAWordOf(c.Approver.Person)); err != nil {
 		return nil, err
 	}
 	return []Event{Withdrew{stampOf(c.Approver, now)}}, nil

@@ -59,21 +59,17 @@ func (p people) find(key string) string {
 // add links the person's entity id with every login in the given snapshots of it.
 func (p people) add(snapshots ...Person) {
 	for _, person := range snapshots {
-		own := p.find(entityKey(person))
+		own := p.of(person)
 		for _, alias := range person.Aliases {
 			p[p.find("alias\x00"+alias.MountAccessor+"\x00"+alias.Name)] = own
 		}
 	}
 }
 
-func (p people) of(person Person) string { return p.find(entityKey(person)) }
-
-func entityKey(person Person) string { return "entity\x00" + person.EntityID }
+func (p people) of(person Person) string { return p.find("entity\x00" + person.EntityID) }
 
 // isSamePerson reports whether two snapshots are of one human being.
 func isSamePerson(a, b Person) bool {
-	if a.EntityID == b.EntityID {
-		return true
-	}
-	return slices.ContainsFunc(a.Aliases, func(alias Alias) bool { return slices.Contains(b.Aliases, alias) })
+	return a.EntityID == b.EntityID ||
+		slices.ContainsFunc(a.Aliases, func(alias Alias) bool { return slices.Contains(b.Aliases, alias) })
 }

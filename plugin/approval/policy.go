@@ -97,10 +97,7 @@ func NewPolicy(name string) Policy {
 
 // WindowDefault is the window of a request that names none.
 func (p Policy) WindowDefault() time.Duration {
-	if p.DefaultTTL == 0 {
-		return min(time.Hour, p.MaxTTL)
-	}
-	return p.DefaultTTL
+	return cmp.Or(p.DefaultTTL, min(time.Hour, p.MaxTTL))
 }
 
 // Validate refuses a policy that could never be met or that would let anything pass.

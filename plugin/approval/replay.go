@@ -130,12 +130,10 @@ func isGrantOf(handles grant.Handles, token grant.Token) bool {
 
 // areDistinct reports whether there is at most one handle of each kind.
 func areDistinct(handles grant.Handles) bool {
-	seen := map[string]bool{}
-	for _, h := range handles {
-		if seen[h.Key()] {
+	for i, h := range handles {
+		if handles[:i].Find(h.Key()) != nil {
 			return false
 		}
-		seen[h.Key()] = true
 	}
 	return true
 }

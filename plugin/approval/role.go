@@ -61,7 +61,7 @@ func fingerprintOf(r Role) (string, error) {
 	}
 	text, err := r.Gives.Fingerprint()
 	if err != nil {
-		return "", fmt.Errorf("role %q: %w", r.Name, err)
+		return "", fmt.Errorf("role %q: encoding a grant specification: %w", r.Name, err)
 	}
 	return digestOf(text), nil
 }

@@ -76,11 +76,7 @@ func (s Secret) Fingerprint() ([]byte, error) {
 		parameter.Description = ""
 		s.Parameters[name] = parameter
 	}
-	text, err := json.Marshal(Stored{s})
-	if err != nil {
-		return nil, fmt.Errorf("encoding a grant specification: %w", err)
-	}
-	return text, nil
+	return json.Marshal(Stored{s})
 }
 
 // Render fills the path and the data in.
