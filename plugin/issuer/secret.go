@@ -24,7 +24,7 @@ func (i *Issuer) makeSecret(ctx context.Context, o Order, keep Keep) (Made, erro
 		return made, fmt.Errorf("%s %s: %w", o.Grant.Operation, o.Grant.Path, session.Explain(err))
 	}
 	received := i.readClock()
-	if answer != nil && answer.LeaseID != "" {
+	if answer.LeaseID != "" {
 		made.Handles = append(made.Handles, grant.Lease{ID: answer.LeaseID})
 	}
 	if err := i.refuseAnswer(ctx, answer, o.Grant); err != nil {
@@ -54,7 +54,7 @@ func (i *Issuer) ask(ctx context.Context, token grantToken, g grant.Rendered) (*
 func (i *Issuer) refuseAnswer(ctx context.Context, answer *api.Secret, g grant.Rendered) error {
 	refuse := func(why string) error { return fmt.Errorf("%s %s answered %s", g.Operation, g.Path, why) }
 	switch {
-	case answer == nil || (len(answer.Data) == 0 && answer.Auth == nil && answer.WrapInfo == nil):
+	case len(answer.Data) == 0 && answer.Auth == nil && answer.WrapInfo == nil:
 		return refuse("nothing that could be given")
 	case answer.Auth != nil:
 		// A token made by the grant token is its child unless it is an orphan, so it is revoked for itself.
@@ -95,7 +95,7 @@ func (i *Issuer) stretchLease(ctx context.Context, made *Made, answer *api.Secre
 		switch {
 		case err != nil:
 			made.Notes = append(made.Notes, fmt.Sprintf("the upstream lease could not be renewed to the approved window: %v", session.Explain(err)))
-		case renewed != nil:
+		case renewed.LeaseID != "":
 			life, received = time.Duration(renewed.LeaseDuration)*time.Second, i.readClock()
 		}
 	}

@@ -20,7 +20,7 @@ type need struct {
 	lost string
 }
 
-func (i *Issuer) listNeeds(appRole string) []need {
+func (i *Issuer) listNeeds(secretIDPath string) []need {
 	tokenRole := i.session.Connection().TokenRole
 	needs := []need{
 		{path: "auth/token/create/" + tokenRole, capability: "update"},
@@ -30,12 +30,11 @@ func (i *Issuer) listNeeds(appRole string) []need {
 		{path: "sys/leases/revoke", capability: "update"},
 		{path: "sys/leases/renew", capability: "update"},
 	}
-	if appRole != "" {
-		secretID := i.session.SecretIDPath(appRole)
+	if secretIDPath != "" {
 		needs = append(needs,
-			need{path: secretID, capability: "update"},
-			need{path: secretID + "/destroy", capability: "update"},
-			need{path: secretID + "/lookup", capability: "update"})
+			need{path: secretIDPath, capability: "update"},
+			need{path: secretIDPath + "/destroy", capability: "update"},
+			need{path: secretIDPath + "/lookup", capability: "update"})
 	}
 	return append(needs,
 		need{path: "identity/group/id/*", capability: "read", lost: "messages and checks cannot name the members of identity groups"},
@@ -67,23 +66,23 @@ func writePolicyLine(path, capability string) string {
 // and what is wrong with the token role. The error says why it could not log in.
 func (i *Issuer) Warnings(ctx context.Context) ([]string, error) {
 	defer i.session.Use()()
-	appRole, err := i.session.AppRole(ctx)
+	secretIDPath, err := i.session.SecretIDPath(ctx)
 	if err != nil {
 		return nil, err
 	}
-	needs := i.listNeeds(appRole)
+	needs := i.listNeeds(secretIDPath)
 	var paths []string
 	for _, n := range needs {
 		paths = append(paths, n.probePath())
 	}
-	granted, err := i.session.Capabilities(ctx, paths)
+	granted, err := i.session.Write(ctx, "sys/capabilities-self", map[string]any{"paths": paths})
 	if err != nil {
 		return []string{fmt.Sprintf("the engine's own capabilities could not be checked (%v); give it: %s",
 			session.Explain(err), writePolicyLine("sys/capabilities-self", "update"))}, nil
 	}
 	var warnings []string
 	for _, n := range needs {
-		has := granted[n.probePath()]
+		has := session.ListWords(granted.Data[n.probePath()])
 		if !slices.Contains(has, "root") && !slices.Contains(has, n.capability) {
 			warnings = append(warnings, n.warn())
 		}
@@ -91,7 +90,7 @@ func (i *Issuer) Warnings(ctx context.Context) ([]string, error) {
 	return append(warnings, i.warnOfTokenRole(ctx)...), nil
 }
 
-// readTokenRole is the token role as it is now; nil if there is none.
+// readTokenRole reads the token role; the answer is empty if there is none.
 func (i *Issuer) readTokenRole(ctx context.Context) (*api.Secret, error) {
 	return i.session.Read(ctx, "auth/token/roles/"+i.session.Connection().TokenRole)
 }
@@ -99,7 +98,7 @@ func (i *Issuer) readTokenRole(ctx context.Context) (*api.Secret, error) {
 // PolicyWarnings tells which of the policies the token role does not allow, if the engine may look.
 func (i *Issuer) PolicyWarnings(ctx context.Context, policies []string) []string {
 	role, err := i.readTokenRole(ctx)
-	if err != nil || role == nil {
+	if err != nil {
 		return nil
 	}
 	allowed, globs := session.ListWords(role.Data["allowed_policies"]), session.ListWords(role.Data["allowed_policies_glob"])
@@ -123,7 +122,7 @@ func (i *Issuer) warnOfTokenRole(ctx context.Context) []string {
 	if err != nil {
 		return nil // that it may not be read is said already
 	}
-	if role == nil {
+	if role.Data == nil {
 		return []string{fmt.Sprintf("the token role %q does not exist; every claim will fail until it does", name)}
 	}
 	var warnings []string

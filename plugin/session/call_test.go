@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/vault/api"
+
 	"github.com/vault-jit/vault-jit/plugin/session"
 	"github.com/vault-jit/vault-jit/plugin/session/sessiontest"
 )
@@ -54,8 +56,8 @@ var calls = map[string]struct {
 }
 
 // requireAnswer makes an error of nothing: to vault/api a 404 without a word is a path with nothing there.
-func requireAnswer[T any](answer *T, err error) error {
-	if err == nil && answer == nil {
+func requireAnswer(answer *api.Secret, err error) error {
+	if err == nil && answer.Data == nil {
 		return fmt.Errorf("there is nothing")
 	}
 	return err

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -19,35 +20,40 @@ import (
 // handler may wait, because a handler runs under the server's state lock.
 const CallTimeout = 5 * time.Second
 
-// Client makes calls with one token. Nothing is repeated.
+// Client makes calls to Vault.
 type Client struct {
-	vault *api.Client
-	// limit of one call; 0 if only the caller's context bounds it.
-	limit time.Duration
+	// run has a call made, with the client's token and within its limit.
+	run func(context.Context, call) error
 }
 
-// Read reads a path. The answer is nil if there is nothing.
-func (c *Client) Read(ctx context.Context, path string) (answer *api.Secret, err error) {
-	err = c.limitCall(ctx, func(ctx context.Context) error {
-		answer, err = c.vault.Logical().ReadWithContext(ctx, path)
+type call = func(ctx context.Context, vault *api.Logical) error
+
+// Read reads a path. The answer is empty if there is nothing.
+func (c Client) Read(ctx context.Context, path string) (answer *api.Secret, err error) {
+	err = c.run(ctx, func(ctx context.Context, vault *api.Logical) error {
+		answer, err = vault.ReadWithContext(ctx, path)
 		return err
 	})
-	return answer, err
+	return cmp.Or(answer, &api.Secret{}), err
 }
 
-// Write writes to a path. The answer is nil if there is nothing.
-func (c *Client) Write(ctx context.Context, path string, data map[string]any) (answer *api.Secret, err error) {
-	err = c.limitCall(ctx, func(ctx context.Context) error {
-		answer, err = c.vault.Logical().WriteWithContext(ctx, path, data)
+// Write writes to a path. The answer is empty if there is nothing.
+func (c Client) Write(ctx context.Context, path string, data map[string]any) (answer *api.Secret, err error) {
+	err = c.run(ctx, func(ctx context.Context, vault *api.Logical) error {
+		answer, err = vault.WriteWithContext(ctx, path, data)
 		return err
 	})
-	return answer, err
+	return cmp.Or(answer, &api.Secret{}), err
 }
 
-// writeJSON writes a body and decodes the whole answer, of which vault/api's own types drop some fields.
-func (c *Client) writeJSON(ctx context.Context, path string, body []byte, out any) error {
-	return c.limitCall(ctx, func(ctx context.Context) error {
-		response, err := c.vault.Logical().WriteRawWithContext(ctx, path, body)
+// WriteJSON writes to a path and decodes the whole answer into out: vault/api's own types drop some fields.
+func (c Client) WriteJSON(ctx context.Context, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("encoding what is written to %s: %w", path, err)
+	}
+	return c.run(ctx, func(ctx context.Context, vault *api.Logical) error {
+		response, err := vault.WriteRawWithContext(ctx, path, body)
 		if err != nil {
 			return err
 		}
@@ -56,43 +62,10 @@ func (c *Client) writeJSON(ctx context.Context, path string, body []byte, out an
 	})
 }
 
-// limitCall makes a call within the limit, and says so if that is what ended it.
-func (c *Client) limitCall(ctx context.Context, do func(context.Context) error) error {
-	if c.limit == 0 {
-		return do(ctx)
-	}
-	limited, cancel := context.WithTimeout(ctx, c.limit)
-	defer cancel()
-	err := do(limited)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return fmt.Errorf("Vault did not answer within %s", c.limit)
-	}
+// probe makes a call that the engine's policy always allows.
+func (c Client) probe(ctx context.Context) error {
+	_, err := c.Write(ctx, "sys/capabilities-self", map[string]any{"paths": []string{"sys/leases/revoke"}})
 	return err
-}
-
-// askCapabilities lists by path what the client's token may do there.
-func (c *Client) askCapabilities(ctx context.Context, paths []string) (map[string][]string, error) {
-	answer, err := c.Write(ctx, "sys/capabilities-self", map[string]any{"paths": paths})
-	if err != nil {
-		return nil, err
-	}
-	granted := map[string][]string{}
-	if answer == nil {
-		return granted, nil
-	}
-	for _, path := range paths {
-		granted[path] = ListWords(answer.Data[path])
-	}
-	return granted, nil
-}
-
-func parseNumber(value any) (int, error) {
-	number, ok := value.(json.Number)
-	if !ok {
-		return 0, fmt.Errorf("%v is no number", value)
-	}
-	n, err := number.Int64()
-	return int(n), err
 }
 
 // HasStatus reports whether Vault answered with the status.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/hashicorp/vault/api"
 )
 
 // login is one login of the engine.
@@ -16,25 +18,26 @@ type login struct {
 	ttl       time.Duration
 	expires   time.Time
 	renewable bool
-	// appRole is the name of the AppRole that logged in; empty with a configured token.
-	appRole string
+	// secretIDPath is where the secret ids of the AppRole that logged in are made; empty with a configured token.
+	secretIDPath string
 }
 
 // loginError is why the engine could not log in.
-type loginError struct{ cause error }
+type loginError struct{ error }
 
-func (e *loginError) Error() string { return e.cause.Error() }
-func (e *loginError) Unwrap() error { return e.cause }
+func (e loginError) Unwrap() error { return e.error }
 
 // isDue reports whether the token has used up two thirds of its life.
 func (l login) isDue(now time.Time) bool { return l.ttl > 0 && l.expires.Sub(now) < l.ttl/3 }
 
-// extend returns the login with so much life left from now on.
-func (l login) extend(seconds int, renewable bool) login {
-	l.ttl = time.Duration(seconds) * time.Second
+// extend returns the login with the life that Vault's answer gives its token from now on.
+func (l login) extend(answer *api.Secret) (extended login, err error) {
+	if l.ttl, err = answer.TokenTTL(); err != nil {
+		return l, fmt.Errorf("ttl: %w", err)
+	}
 	l.expires = time.Now().Add(l.ttl)
-	l.renewable = renewable
-	return l
+	l.renewable, _ = answer.TokenIsRenewable() // what is not known to be renewable is not renewed
+	return l, nil
 }
 
 // Login makes sure that the engine has a token with life left in it.
@@ -91,7 +94,7 @@ func (s *Session) refresh(ctx context.Context, rejected string) (login, error) {
 	}
 	fresh, err := s.authenticate(ctx)
 	if err != nil {
-		return login{}, &loginError{err}
+		return login{}, loginError{err}
 	}
 	s.store(fresh)
 	return fresh, nil
@@ -100,18 +103,22 @@ func (s *Session) refresh(ctx context.Context, rejected string) (login, error) {
 func (s *Session) renew(ctx context.Context, current login) (login, error) {
 	// By accessor, because that is in the engine's policy already; renew-self would be one line more.
 	answer, err := s.clientFor(current.token).Write(ctx, "auth/token/renew-accessor", map[string]any{"accessor": current.accessor})
+	if err == nil && answer.Auth == nil {
+		err = errors.New("Vault answered without a token")
+	}
 	if err != nil {
-		return login{}, fmt.Errorf("renewing the engine's token: %w", Explain(err))
+		return login{}, err
 	}
-	if answer == nil || answer.Auth == nil {
-		return login{}, errors.New("renewing the engine's token: Vault answered without a token")
-	}
-	return current.extend(answer.Auth.LeaseDuration, answer.Auth.Renewable), nil
+	return current.extend(answer)
 }
 
 func (s *Session) authenticate(ctx context.Context) (login, error) {
 	if s.connection.Token != "" {
-		return s.adopt(ctx)
+		adopted, err := s.adopt(ctx)
+		if err != nil {
+			return login{}, fmt.Errorf("using the configured token: %w", Explain(err))
+		}
+		return adopted, nil
 	}
 	answer, err := s.clientFor("").Write(ctx, "auth/"+s.connection.AuthMount+"/login", map[string]any{
 		"role_id": s.connection.RoleID, "secret_id": s.connection.SecretID,
@@ -123,11 +130,14 @@ func (s *Session) authenticate(ctx context.Context) (login, error) {
 		}
 		return login{}, fmt.Errorf("logging in to Vault by AppRole (auth_mount %q): %w%s", s.connection.AuthMount, Explain(err), hint)
 	}
-	if answer == nil || answer.Auth == nil || answer.Auth.ClientToken == "" {
+	if answer.Auth == nil || answer.Auth.ClientToken == "" {
 		return login{}, errors.New("logging in to Vault by AppRole: Vault answered without a token")
 	}
-	l := login{token: answer.Auth.ClientToken, accessor: answer.Auth.Accessor, appRole: answer.Auth.Metadata["role_name"]}
-	return l.extend(answer.Auth.LeaseDuration, answer.Auth.Renewable), nil
+	l := login{token: answer.Auth.ClientToken, accessor: answer.Auth.Accessor}
+	if appRole := answer.Auth.Metadata["role_name"]; appRole != "" {
+		l.secretIDPath = "auth/" + s.connection.AuthMount + "/role/" + appRole + "/secret-id"
+	}
+	return l.extend(answer)
 }
 
 // adopt takes the configured token and learns what it may learn of it.
@@ -135,24 +145,15 @@ func (s *Session) adopt(ctx context.Context) (login, error) {
 	l := login{token: s.connection.Token}
 	client := s.clientFor(l.token)
 	answer, err := client.Read(ctx, "auth/token/lookup-self")
-	if HasStatus(err, http.StatusForbidden) {
+	switch {
+	case HasStatus(err, http.StatusForbidden):
 		// Either the token is dead or its policies do not let it look at itself: a call it needs anyway tells which.
-		if _, err := client.askCapabilities(ctx, []string{probedPath}); err != nil {
-			return login{}, fmt.Errorf("using the configured token: %w", Explain(err))
-		}
-		return l, nil
+		return l, client.probe(ctx)
+	case err != nil:
+		return l, err
+	case answer.Data["ttl"] == nil:
+		return l, errors.New("Vault answered nothing about it")
 	}
-	if err != nil {
-		return login{}, fmt.Errorf("using the configured token: %w", Explain(err))
-	}
-	if answer == nil {
-		return login{}, errors.New("using the configured token: Vault answered nothing about it")
-	}
-	l.accessor, _ = answer.Data["accessor"].(string)
-	renewable, _ := answer.Data["renewable"].(bool)
-	seconds, err := parseNumber(answer.Data["ttl"])
-	if err != nil {
-		return login{}, fmt.Errorf("using the configured token: ttl: %w", err)
-	}
-	return l.extend(seconds, renewable), nil
+	l.accessor, _ = answer.TokenAccessor() // without it, it is not renewed
+	return l.extend(answer)
 }

@@ -2,7 +2,7 @@ package session
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -14,6 +14,8 @@ import (
 
 // Session talks to one Vault as one identity. It is safe for concurrent use.
 type Session struct {
+	// Client makes calls with the engine's own token.
+	Client
 	connection Connection
 	http       *http.Client
 	// anonymous speaks to Vault without a token; see As.
@@ -39,6 +41,7 @@ func New(c Connection) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{connection: c, http: newHTTPClient(config), callTimeout: CallTimeout}
+	s.Client = Client{s.runLoggedIn}
 	s.anonymous, err = newClient(c, s.http)
 	return s, err
 }
@@ -94,65 +97,38 @@ func (s *Session) endUnusedLogin() {
 
 // As makes calls with another token than the engine's. Only the caller's context bounds them: making a credential may
 // take what is left of a handler's time.
-func (s *Session) As(token string) *Client {
+func (s *Session) As(token string) Client {
 	// It shares all but the token with the other clients, because making one anew costs more than a call.
-	return &Client{vault: s.anonymous.WithRequestCallbacks(func(r *api.Request) { r.ClientToken = token })}
+	vault := s.anonymous.WithRequestCallbacks(func(r *api.Request) { r.ClientToken = token })
+	return Client{func(ctx context.Context, do call) error { return do(ctx, vault.Logical()) }}
 }
 
-// clientFor makes calls within the limit.
-func (s *Session) clientFor(token string) *Client {
-	c := s.As(token)
-	c.limit = s.callTimeout
-	return c
-}
-
-// Read reads a path with the engine's own token. The answer is nil if there is nothing.
-func (s *Session) Read(ctx context.Context, path string) (answer *api.Secret, err error) {
-	err = s.call(ctx, func(c *Client) error {
-		answer, err = c.Read(ctx, path)
+// clientFor makes calls within the limit, and says so if that is what ended one.
+func (s *Session) clientFor(token string) Client {
+	return Client{func(ctx context.Context, do call) error {
+		limited, cancel := context.WithTimeout(ctx, s.callTimeout)
+		defer cancel()
+		err := s.As(token).run(limited, do)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return fmt.Errorf("Vault did not answer within %s", s.callTimeout)
+		}
 		return err
-	})
-	return answer, err
+	}}
 }
 
-// Write writes to a path with the engine's own token. The answer is nil if there is nothing.
-func (s *Session) Write(ctx context.Context, path string, data map[string]any) (answer *api.Secret, err error) {
-	err = s.call(ctx, func(c *Client) error {
-		answer, err = c.Write(ctx, path, data)
-		return err
-	})
-	return answer, err
-}
-
-// WriteJSON writes to a path with the engine's own token, and decodes the whole answer into out: vault/api's own types
-// drop some fields.
-func (s *Session) WriteJSON(ctx context.Context, path string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return fmt.Errorf("encoding what is written to %s: %w", path, err)
-	}
-	return s.call(ctx, func(c *Client) error { return c.writeJSON(ctx, path, body, out) })
-}
-
-// Capabilities lists by path what the engine's own token may do there.
-func (s *Session) Capabilities(ctx context.Context, paths []string) (granted map[string][]string, err error) {
-	err = s.call(ctx, func(c *Client) error {
-		granted, err = c.askCapabilities(ctx, paths)
-		return err
-	})
-	return granted, err
-}
-
-// call makes a call with the engine's own token, and once more after a new login if Vault does not accept the token any
-// more. A token that was revoked or lost with a restored snapshot looks like a missing permission.
-func (s *Session) call(ctx context.Context, do func(*Client) error) error {
+// runLoggedIn makes a call with the engine's own token, and once more after a new login if Vault does not accept the
+// token any more. A token that was revoked or lost with a restored snapshot looks like a missing permission.
+func (s *Session) runLoggedIn(ctx context.Context, do call) error {
 	defer s.Use()()
 	current, err := s.logIn(ctx, "")
 	if err != nil {
 		return err
 	}
-	err = do(s.clientFor(current.token))
-	if !HasStatus(err, http.StatusForbidden) || !s.isRejected(ctx, current.token) {
+	client := s.clientFor(current.token)
+	err = client.run(ctx, do)
+	// A call that the token's policies do not allow gets a 403 as well, and without the probe each of those would log in
+	// again and leave one more token behind.
+	if !HasStatus(err, http.StatusForbidden) || !HasStatus(client.probe(ctx), http.StatusForbidden) {
 		return err
 	}
 	fresh, loginErr := s.logIn(ctx, current.token)
@@ -162,15 +138,5 @@ func (s *Session) call(ctx context.Context, do func(*Client) error) error {
 	if fresh.token == current.token {
 		return err
 	}
-	return do(s.clientFor(fresh.token))
-}
-
-// probedPath is one that the engine's policy always gives.
-const probedPath = "sys/leases/revoke"
-
-// isRejected reports whether Vault does not take the token at all. A call that the token's policies do not allow gets a
-// 403 as well, and without this question each of those would log in again and leave one more token behind.
-func (s *Session) isRejected(ctx context.Context, token string) bool {
-	_, err := s.clientFor(token).askCapabilities(ctx, []string{probedPath})
-	return HasStatus(err, http.StatusForbidden)
+	return s.clientFor(fresh.token).run(ctx, do)
 }

@@ -29,55 +29,47 @@ func (s *Session) Status(ctx context.Context) Status {
 	if current.ttl > 0 {
 		status.TokenExpires = current.expires
 	}
-	if current.appRole == "" {
+	if current.secretIDPath == "" {
 		return status
 	}
-	answer, err := s.Write(ctx, s.SecretIDPath(current.appRole)+"/lookup", map[string]any{"secret_id": s.connection.SecretID})
-	var failed *loginError
+	answer, err := s.Write(ctx, current.secretIDPath+"/lookup", map[string]any{"secret_id": s.connection.SecretID})
+	var failed loginError
 	switch {
 	case errors.As(err, &failed):
 		return Status{Problem: failed.Error()}
 	case err != nil:
 		status.Problem = fmt.Sprintf("looking up the secret id: %v", Explain(err))
-	case answer != nil:
+	default:
+		// For a secret id without an end, Vault gives the zero time.
 		text, _ := answer.Data["expiration_time"].(string)
-		if expires, err := time.Parse(time.RFC3339Nano, text); err == nil && expires.Year() > 1 {
-			status.SecretIDExpires = expires
-		}
+		status.SecretIDExpires, _ = time.Parse(time.RFC3339Nano, text)
 	}
 	return status
 }
 
-// AppRole logs in if needed, and returns the name of the AppRole that did; empty with a configured token.
-func (s *Session) AppRole(ctx context.Context) (string, error) {
+// SecretIDPath logs in if needed, and returns where the secret ids of the AppRole that did are made; empty with a
+// configured token. Below it they are looked up and destroyed.
+func (s *Session) SecretIDPath(ctx context.Context) (string, error) {
 	defer s.Use()()
 	current, err := s.logIn(ctx, "")
-	return current.appRole, err
-}
-
-// SecretIDPath is where the secret ids of an AppRole are made. Below it they are looked up and destroyed.
-func (s *Session) SecretIDPath(appRole string) string {
-	return "auth/" + s.connection.AuthMount + "/role/" + appRole + "/secret-id"
+	return current.secretIDPath, err
 }
 
 // NewSecretID makes another secret id for the engine's AppRole.
 func (s *Session) NewSecretID(ctx context.Context) (string, error) {
 	defer s.Use()()
-	appRole, err := s.AppRole(ctx)
+	path, err := s.SecretIDPath(ctx)
 	if err != nil {
 		return "", err
 	}
-	if appRole == "" {
+	if path == "" {
 		return "", errors.New("the engine logs in with a token; only an AppRole's secret_id can be rotated")
 	}
-	answer, err := s.Write(ctx, s.SecretIDPath(appRole), nil)
+	answer, err := s.Write(ctx, path, nil)
 	if err != nil {
 		return "", fmt.Errorf("making a new secret_id: %w", Explain(err))
 	}
-	var made string
-	if answer != nil {
-		made, _ = answer.Data["secret_id"].(string)
-	}
+	made, _ := answer.Data["secret_id"].(string)
 	if made == "" {
 		return "", errors.New("making a new secret_id: Vault answered without a secret_id")
 	}
@@ -87,11 +79,11 @@ func (s *Session) NewSecretID(ctx context.Context) (string, error) {
 // DestroySecretID makes a secret id of the engine's AppRole useless.
 func (s *Session) DestroySecretID(ctx context.Context, secretID string) error {
 	defer s.Use()()
-	appRole, err := s.AppRole(ctx)
+	path, err := s.SecretIDPath(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := s.Write(ctx, s.SecretIDPath(appRole)+"/destroy", map[string]any{"secret_id": secretID}); err != nil {
+	if _, err := s.Write(ctx, path+"/destroy", map[string]any{"secret_id": secretID}); err != nil {
 		return fmt.Errorf("destroying the replaced secret_id: %w", Explain(err))
 	}
 	return nil

@@ -64,10 +64,7 @@ func newClient(c Connection, client *http.Client) (*api.Client, error) {
 		return nil, fmt.Errorf("making a client for %s: %w", c.Address, err)
 	}
 	anonymous.SetHeaders(http.Header{api.RequestHeaderName: []string{"true"}})
-	anonymous.SetNamespace(c.Namespace)
-	if c.Namespace == "" {
-		anonymous.ClearNamespace()
-	}
+	anonymous.SetNamespace(c.Namespace) // without one, vault/api sends no such header
 	anonymous.SetWrappingLookupFunc(func(string, string) string { return "" })
 	anonymous.ClearToken()
 	return anonymous, nil
