@@ -63,14 +63,10 @@ type Keep = func(token grant.Token, began time.Time) error
 // lists is left for the caller to end.
 func (i *Issuer) Make(ctx context.Context, o Order, keep Keep) (Made, error) {
 	defer i.session.Use()()
-	var made Made
-	var err error
-	switch o.Grant.Kind {
-	case grant.KindSecret:
-		made, err = i.makeSecret(ctx, o, keep)
-	default:
-		err = fmt.Errorf("grants of the kind %q cannot be made by this release", o.Grant.Kind)
+	if o.Grant.Kind != grant.KindSecret {
+		return Made{}, fmt.Errorf("grants of the kind %q cannot be made by this release", o.Grant.Kind)
 	}
+	made, err := i.makeSecret(ctx, o, keep)
 	if err == nil {
 		err = made.finish(o, i.readClock())
 	}
@@ -93,13 +89,6 @@ func (m *Made) finish(o Order, answered time.Time) error {
 		m.Notes = append(m.Notes, fmt.Sprintf("making this took %s, which are part of its window", took.Round(time.Second)))
 	}
 	return nil
-}
-
-// endBy brings the end of the grant forward.
-func (m *Made) endBy(end time.Time) {
-	if end.Before(m.Until) {
-		m.Until = end
-	}
 }
 
 // roundingSlack is how much Vault may take off a time. It counts in whole seconds and rounds down what is left of one,

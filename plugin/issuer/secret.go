@@ -38,8 +38,8 @@ func (i *Issuer) makeSecret(ctx context.Context, o Order, keep Keep) (Made, erro
 	return made, i.stretchLease(ctx, &made, answer, received, o.Window)
 }
 
-func (i *Issuer) ask(ctx context.Context, token grantToken, g grant.Rendered) (*api.Secret, error) {
-	client := i.session.As(token.secret)
+func (i *Issuer) ask(ctx context.Context, token string, g grant.Rendered) (*api.Secret, error) {
+	client := i.session.As(token)
 	switch g.Operation {
 	case grant.Read:
 		return client.Read(ctx, g.Path)
@@ -105,6 +105,8 @@ func (i *Issuer) stretchLease(ctx context.Context, made *Made, answer *api.Secre
 	if isShortened(life, window) {
 		made.Notes = append(made.Notes, fmt.Sprintf("the upstream lease gives %s, less than the approved %s: the grant ends when it does", life, window))
 	}
-	made.endBy(received.Add(life))
+	if end := received.Add(life); end.Before(made.Until) {
+		made.Until = end
+	}
 	return nil
 }

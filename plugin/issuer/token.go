@@ -15,37 +15,30 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/session"
 )
 
-// grantToken is the token that everything of one grant is made with. Its secret never leaves the plugin.
-type grantToken struct {
-	grant.Token
-	secret string
-	life   time.Duration
-	// objection says in what it differs from what was asked for; empty if in nothing that matters.
-	objection string
-}
-
 // begin creates the grant token, has it kept as soon as it is known, and accepts it only if it is what was asked for.
-func (i *Issuer) begin(ctx context.Context, o Order, keep Keep) (Made, grantToken, error) {
+// The token, with which everything of the grant is made, never leaves the plugin.
+func (i *Issuer) begin(ctx context.Context, o Order, keep Keep) (made Made, token string, err error) {
 	// Before the window begins.
 	if err := i.session.Login(ctx); err != nil {
-		return Made{}, grantToken{}, err
+		return Made{}, "", err
 	}
-	made := Made{Began: i.readClock()}
-	token, err := i.createToken(ctx, o)
+	made.Began = i.readClock()
+	given, err := i.createToken(ctx, o)
 	if err != nil {
-		return made, token, err
+		return made, "", err
 	}
-	if token.Accessor != "" {
-		made.Handles = grant.Handles{token.Token}
-		made.Until = made.Began.Add(token.life)
-		if err := keep(token.Token, made.Began); err != nil {
-			return made, token, err
+	if given.Auth.Accessor != "" {
+		handle := grant.Token{Accessor: given.Auth.Accessor}
+		made.Handles = grant.Handles{handle}
+		made.Until = made.Began.Add(given.life())
+		if err := keep(handle, made.Began); err != nil {
+			return made, "", err
 		}
 	}
-	if token.objection != "" {
-		return made, token, fmt.Errorf("token role %q gave %s", i.session.Connection().TokenRole, token.objection)
+	if objection := findObjection(given, o); objection != "" {
+		return made, "", fmt.Errorf("token role %q gave %s", i.session.Connection().TokenRole, objection)
 	}
-	return made, token, nil
+	return made, given.Auth.ClientToken, nil
 }
 
 // tokenAnswer is Vault's answer to the creation of a token; vault/api's own type leaves out two fields that matter here.
@@ -58,12 +51,13 @@ type tokenAnswer struct {
 	Warnings []string `json:"warnings"`
 }
 
-// createToken creates the grant token through the token role, and says what there is to object to it.
-func (i *Issuer) createToken(ctx context.Context, o Order) (grantToken, error) {
+func (a tokenAnswer) life() time.Duration { return time.Duration(a.Auth.LeaseDuration) * time.Second }
+
+// createToken creates the grant token through the token role.
+func (i *Issuer) createToken(ctx context.Context, o Order) (answer tokenAnswer, err error) {
 	role := i.session.Connection().TokenRole
 	seconds := fmt.Sprintf("%ds", int64(o.Window/time.Second))
-	var answer tokenAnswer
-	err := i.session.WriteJSON(ctx, "auth/token/create/"+role, map[string]any{
+	err = i.session.WriteJSON(ctx, "auth/token/create/"+role, map[string]any{
 		"policies":          o.Grant.GrantPolicies,
 		"no_default_policy": true,
 		"ttl":               seconds,
@@ -78,24 +72,19 @@ func (i *Issuer) createToken(ctx context.Context, o Order) (grantToken, error) {
 			"jit_requester_entity_id": o.RequesterEntityID,
 		},
 	}, &answer)
+	if err == nil && answer.Auth == nil {
+		err = errors.New("Vault answered without a token")
+	}
 	if err != nil {
-		return grantToken{}, fmt.Errorf("creating the grant token through token role %q: %w", role, session.Explain(err))
+		return answer, fmt.Errorf("creating the grant token through token role %q: %w", role, session.Explain(err))
 	}
-	if answer.Auth == nil {
-		return grantToken{}, fmt.Errorf("creating the grant token through token role %q: Vault answered without a token", role)
-	}
-	token := grantToken{
-		Token: grant.Token{Accessor: answer.Auth.Accessor}, secret: answer.Auth.ClientToken,
-		life: time.Duration(answer.Auth.LeaseDuration) * time.Second,
-	}
-	token.objection = findObjection(answer, token.life, o)
-	return token, nil
+	return answer, nil
 }
 
 // findObjection says in what a token differs from what was asked for; "" if in nothing that matters.
 // Vault answers some differences with a mere warning: a ttl that it cut, a policy that does not exist.
-func findObjection(answer tokenAnswer, life time.Duration, o Order) string {
-	auth := answer.Auth
+func findObjection(answer tokenAnswer, o Order) string {
+	auth, life := answer.Auth, answer.life()
 	got, asked := slices.Sorted(slices.Values(auth.Policies)), slices.Sorted(slices.Values(o.Grant.GrantPolicies))
 	switch {
 	case auth.Accessor == "" || auth.TokenType != "service":
@@ -154,12 +143,7 @@ func isUnknownAccessor(err error) bool {
 // isRefusedWith reports whether Vault refused a call in these words.
 func isRefusedWith(err error, words string) bool {
 	var response *api.ResponseError
-	if !errors.As(err, &response) {
-		return false
-	}
-	switch response.StatusCode {
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
-		return strings.Contains(strings.Join(response.Errors, " "), words)
-	}
-	return false
+	return errors.As(err, &response) &&
+		slices.Contains([]int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound}, response.StatusCode) &&
+		strings.Contains(strings.Join(response.Errors, " "), words)
 }

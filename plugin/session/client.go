@@ -74,32 +74,17 @@ func HasStatus(err error, status int) bool {
 	return errors.As(err, &response) && response.StatusCode == status
 }
 
-// errorBytes bounds what is passed on of an error of Vault's.
-const errorBytes = 500
-
 // Explain puts the error of a call into one short line: the status and what Vault said, or why it could not be asked.
 // URL, host and port are for operators and not for everybody who claims, so they are left out.
 func Explain(err error) error {
-	var response *api.ResponseError
-	if !errors.As(err, &response) {
-		return explainTransport(err)
-	}
-	said := strings.Join(strings.Fields(strings.Join(response.Errors, "; ")), " ")
-	if said == "" {
-		said = http.StatusText(response.StatusCode)
-	}
-	if len(said) > errorBytes {
-		said = strings.ToValidUTF8(said[:errorBytes], "") + "…"
-	}
-	return fmt.Errorf("Vault answered %d: %s", response.StatusCode, said)
-}
-
-func explainTransport(err error) error {
+	var answered *api.ResponseError
 	var unknown *net.DNSError
 	var untrusted *tls.CertificateVerificationError
 	var broken *net.OpError
 	var failed *url.Error
 	switch {
+	case errors.As(err, &answered):
+		return fmt.Errorf("Vault answered %d: %s", answered.StatusCode, shorten(answered))
 	case errors.As(err, &unknown):
 		return errors.New("the host of Vault's address cannot be found")
 	case errors.As(err, &untrusted):
@@ -110,6 +95,17 @@ func explainTransport(err error) error {
 		return failed.Err
 	}
 	return err
+}
+
+// errorBytes bounds what is passed on of an error of Vault's.
+const errorBytes = 500
+
+func shorten(answered *api.ResponseError) string {
+	said := strings.Join(strings.Fields(strings.Join(answered.Errors, "; ")), " ")
+	if len(said) > errorBytes {
+		said = strings.ToValidUTF8(said[:errorBytes], "") + "…"
+	}
+	return cmp.Or(said, http.StatusText(answered.StatusCode))
 }
 
 // ListWords is a list of strings in an answer of Vault's; what is not a string is left out.
