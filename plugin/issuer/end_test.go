@@ -32,7 +32,7 @@ func TestEndIsConfirmedOnlyByVault(t *testing.T) {
 		t.Run(h.Key(), func(t *testing.T) {
 			f := newFixture(t, nil)
 			sessiontest.Must(t, f.End(t.Context(), h))
-			body := f.vault.Bodies(path)[0]
+			body := f.vault.Calls(path)[0].Body
 			if got := fmt.Sprint(body); got != "map[accessor:grant-accessor]" && got != "map[lease_id:database/creds/app/1 sync:true]" {
 				t.Errorf("it sent %s", got)
 			}

@@ -33,10 +33,10 @@ func TestGrantConsistsOfItsTokenAndUpstreamsLease(t *testing.T) {
 	if !made.Began.Equal(began) || !made.Answered.Equal(began) || !made.Until.Equal(began.Add(10*time.Minute)) {
 		t.Errorf("it lasts from %s, %s until %s", made.Began, made.Answered, made.Until)
 	}
-	if got := f.vault.Tokens(credsPath); !slices.Equal(got, []string{sessiontest.GrantToken}) {
-		t.Errorf("the credential was made with %q", got)
+	if got := f.vault.Calls(credsPath); len(got) != 1 || got[0].Token != sessiontest.GrantToken {
+		t.Errorf("the credential was made by %v", got)
 	}
-	asked := f.vault.Bodies(createPath)[0]
+	asked := f.vault.Calls(createPath)[0].Body
 	for field, want := range map[string]any{
 		"ttl": "600s", "explicit_max_ttl": "600s", "renewable": false, "type": "service", "no_default_policy": true, "display_name": "jit-alice",
 	} {
@@ -187,8 +187,8 @@ func TestTokensInAnAnswerAreRevokedWhetherWrappedOrNot(t *testing.T) {
 				made, err := f.make(t.Context(), order())
 				sessiontest.WantError(t, err, says)
 				var revoked []string
-				for _, body := range f.vault.Bodies(revokePath) {
-					revoked = append(revoked, body["accessor"].(string))
+				for _, call := range f.vault.Calls(revokePath) {
+					revoked = append(revoked, call.Body["accessor"].(string))
 				}
 				if !slices.Equal(revoked, c.revoked) {
 					t.Errorf("revoked are %v, want %v", revoked, c.revoked)

@@ -83,8 +83,8 @@ func TestLeaseIsRenewedOnceToTheWindow(t *testing.T) {
 			if !made.Until.Equal(began.Add(c.life)) || c.accepted != (len(made.Notes) == 0) {
 				t.Errorf("it lasts until %s with the notes %q", made.Until, made.Notes)
 			}
-			renewals := f.vault.Bodies("sys/leases/renew")
-			if len(renewals) != 1 || renewals[0]["lease_id"] != lease.ID || renewals[0]["increment"] != c.window.Seconds() {
+			renewals := f.vault.Calls("sys/leases/renew")
+			if len(renewals) != 1 || renewals[0].Body["lease_id"] != lease.ID || renewals[0].Body["increment"] != c.window.Seconds() {
 				t.Errorf("the renewals were %v", renewals)
 			}
 		})

@@ -42,8 +42,8 @@ func TestRetiredSessionRevokesItsLoginWhenNobodyUsesItAnyMore(t *testing.T) {
 	ended(t, vault, 0)
 	second()
 	ended(t, vault, 1)
-	if body := vault.Bodies(revokePath)[0]; body["accessor"] != "engine-accessor" || vault.Tokens(revokePath)[0] != sessiontest.EngineToken {
-		t.Errorf("revoked was %v with %v", body, vault.Tokens(revokePath))
+	if call := vault.Calls(revokePath)[0]; call.Body["accessor"] != "engine-accessor" || call.Token != sessiontest.EngineToken {
+		t.Errorf("revoked was %v with %v", call.Body, call.Token)
 	}
 	if n := vault.CountCalls("auth/approle/login"); n != 1 {
 		t.Errorf("there were %d logins", n)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,13 +31,15 @@ type Vault struct {
 	Connections atomic.Int32
 
 	mu       sync.Mutex
-	calls    []call
+	calls    []Call
 	takeover map[string]http.HandlerFunc
 }
 
-type call struct {
-	path, token string
-	body        map[string]any
+// Call is one that was made with a token, and what was sent with it.
+type Call struct {
+	path  string
+	Token string
+	Body  map[string]any
 }
 
 // New starts a Vault in which a test takes over the given paths, such as "sys/leases/revoke".
@@ -64,9 +67,8 @@ func (v *Vault) TakeOver(takeover map[string]http.HandlerFunc) {
 // ServeHTTP answers a call.
 func (v *Vault) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 	body, _ := io.ReadAll(in.Body) // a caller who has gone is not answered anyway
-	in.Body = io.NopCloser(strings.NewReader(string(body)))
-	made := call{path: strings.TrimPrefix(in.URL.Path, "/v1/"), token: in.Header.Get("X-Vault-Token")}
-	_ = json.Unmarshal(body, &made.body) // reads have none
+	made := Call{path: strings.TrimPrefix(in.URL.Path, "/v1/"), Token: in.Header.Get("X-Vault-Token")}
+	_ = json.Unmarshal(body, &made.Body) // reads have none
 	v.mu.Lock()
 	v.calls = append(v.calls, made)
 	handler := v.takeover[made.path]
@@ -98,32 +100,13 @@ func Behave(out http.ResponseWriter, in *http.Request) {
 }
 
 // CountCalls counts the calls of a path.
-func (v *Vault) CountCalls(path string) int { return len(v.Bodies(path)) }
+func (v *Vault) CountCalls(path string) int { return len(v.Calls(path)) }
 
-// Bodies are what was sent to a path, call by call.
-func (v *Vault) Bodies(path string) []map[string]any {
+// Calls are the calls of a path.
+func (v *Vault) Calls(path string) []Call {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	var bodies []map[string]any
-	for _, made := range v.calls {
-		if made.path == path {
-			bodies = append(bodies, made.body)
-		}
-	}
-	return bodies
-}
-
-// Tokens are what the calls of a path were made with, call by call.
-func (v *Vault) Tokens(path string) []string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var tokens []string
-	for _, made := range v.calls {
-		if made.path == path {
-			tokens = append(tokens, made.token)
-		}
-	}
-	return tokens
+	return slices.DeleteFunc(slices.Clone(v.calls), func(c Call) bool { return c.path != path })
 }
 
 // Answer writes a successful answer.
