@@ -34,13 +34,11 @@ type Connection struct {
 // Validate refuses a connection with which nothing could be reached, or something other than what the fields say.
 func (c Connection) Validate() error {
 	address, err := url.Parse(c.Address)
-	if err != nil || (address.Scheme != "https" && address.Scheme != "http") || address.Host == "" {
-		return refuseValue("address", c.Address, "accepted is a URL such as https://vault.internal:8200")
-	}
-	if (address.Path != "" && address.Path != "/") || address.RawQuery != "" || address.User != nil {
-		return refuseValue("address", address.Redacted(), "accepted is scheme, host and port only")
-	}
 	switch {
+	case err != nil || (address.Scheme != "https" && address.Scheme != "http") || address.Host == "":
+		return refuseValue("address", c.Address, "accepted is a URL such as https://vault.internal:8200")
+	case (address.Path != "" && address.Path != "/") || address.RawQuery != "" || address.User != nil:
+		return refuseValue("address", address.Redacted(), "accepted is scheme, host and port only")
 	case c.Token != "" && (c.RoleID != "" || c.SecretID != ""):
 		return refusal.New("token", "both token and role_id/secret_id are given", "choose one way to log in")
 	case c.Token == "" && c.RoleID == "":

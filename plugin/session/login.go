@@ -51,7 +51,7 @@ func (s *Session) Login(ctx context.Context) error {
 // same time share one. It goes on for the others, and for whoever comes next, when the caller's context ends: a login
 // that was broken off may have made a token that nobody knows of.
 func (s *Session) logIn(ctx context.Context, rejected string) (login, error) {
-	if current := s.load(); canUse(current, rejected) {
+	if current := s.current.Load(); canUse(current, rejected) {
 		return *current, nil
 	}
 	done := s.logins.DoChan("login", func() (any, error) { return s.refresh(context.WithoutCancel(ctx), rejected) })
@@ -64,31 +64,19 @@ func (s *Session) logIn(ctx context.Context, rejected string) (login, error) {
 	}
 }
 
-func (s *Session) load() *login {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.current
-}
-
-func (s *Session) store(fresh login) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current = &fresh
-}
-
 func canUse(l *login, rejected string) bool {
 	return l != nil && l.token != rejected && !l.isDue(time.Now())
 }
 
 func (s *Session) refresh(ctx context.Context, rejected string) (login, error) {
 	defer s.Use()() // the one who asked for it may have gone
-	current := s.load()
+	current := s.current.Load()
 	if canUse(current, rejected) { // somebody logged in just before
 		return *current, nil
 	}
 	if current != nil && current.token != rejected && current.renewable && current.accessor != "" {
 		if renewed, err := s.renew(ctx, *current); err == nil && !renewed.isDue(time.Now()) {
-			s.store(renewed)
+			s.current.Store(&renewed)
 			return renewed, nil
 		}
 	}
@@ -96,7 +84,7 @@ func (s *Session) refresh(ctx context.Context, rejected string) (login, error) {
 	if err != nil {
 		return login{}, loginError{err}
 	}
-	s.store(fresh)
+	s.current.Store(&fresh)
 	return fresh, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -23,10 +24,11 @@ type Session struct {
 	// callTimeout is CallTimeout but in tests.
 	callTimeout time.Duration
 	logins      singleflight.Group
+	// current is nil before the first login, and after the last use of a retired session. What it points to never
+	// changes. Only who uses the session looks at it or sets it.
+	current atomic.Pointer[login]
 
-	mu sync.Mutex
-	// current is nil before the first login, and after the last use of a retired session. What it points to never changes.
-	current *login
+	mu      sync.Mutex
 	users   int
 	retired bool
 }
@@ -83,8 +85,7 @@ func (s *Session) endUnusedLogin() {
 	if !s.retired || s.users > 0 {
 		return
 	}
-	ended := s.current
-	s.current = nil
+	ended := s.current.Swap(nil)
 	go func() {
 		defer s.Close()
 		if ended == nil || ended.accessor == "" || s.connection.Token != "" {
