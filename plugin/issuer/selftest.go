@@ -22,19 +22,16 @@ type need struct {
 
 func (i *Issuer) listNeeds(secretIDPath string) []need {
 	tokenRole := i.session.Connection().TokenRole
-	needs := []need{
-		{path: "auth/token/create/" + tokenRole, capability: "update"},
-		{path: "auth/token/revoke-accessor", capability: "update"},
-		{path: "auth/token/renew-accessor", capability: "update"},
-		{path: "auth/token/lookup-accessor", capability: "update"},
-		{path: "sys/leases/revoke", capability: "update"},
-		{path: "sys/leases/renew", capability: "update"},
+	updated := []string{
+		"auth/token/create/" + tokenRole, "auth/token/revoke-accessor", "auth/token/renew-accessor", "auth/token/lookup-accessor",
+		"sys/leases/revoke", "sys/leases/renew",
 	}
 	if secretIDPath != "" {
-		needs = append(needs,
-			need{path: secretIDPath, capability: "update"},
-			need{path: secretIDPath + "/destroy", capability: "update"},
-			need{path: secretIDPath + "/lookup", capability: "update"})
+		updated = append(updated, secretIDPath, secretIDPath+"/destroy", secretIDPath+"/lookup")
+	}
+	var needs []need
+	for _, path := range updated {
+		needs = append(needs, need{path: path, capability: "update"})
 	}
 	return append(needs,
 		need{path: "identity/group/id/*", capability: "read", lost: "messages and checks cannot name the members of identity groups"},

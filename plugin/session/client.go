@@ -68,8 +68,8 @@ func (c Client) probe(ctx context.Context) error {
 	return err
 }
 
-// HasStatus reports whether Vault answered with the status.
-func HasStatus(err error, status int) bool {
+// hasStatus reports whether Vault answered with the status.
+func hasStatus(err error, status int) bool {
 	var response *api.ResponseError
 	return errors.As(err, &response) && response.StatusCode == status
 }

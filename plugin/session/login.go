@@ -113,7 +113,7 @@ func (s *Session) authenticate(ctx context.Context) (login, error) {
 	})
 	if err != nil {
 		hint := ""
-		if HasStatus(err, http.StatusForbidden) { // a wrong secret_id is answered with 400
+		if hasStatus(err, http.StatusForbidden) { // a wrong secret_id is answered with 400
 			hint = " (after a few failed logins Vault locks a role_id out for a while: see sys/locked-users)"
 		}
 		return login{}, fmt.Errorf("logging in to Vault by AppRole (auth_mount %q): %w%s", s.connection.AuthMount, Explain(err), hint)
@@ -134,7 +134,7 @@ func (s *Session) adopt(ctx context.Context) (login, error) {
 	client := s.clientFor(l.token)
 	answer, err := client.Read(ctx, "auth/token/lookup-self")
 	switch {
-	case HasStatus(err, http.StatusForbidden):
+	case hasStatus(err, http.StatusForbidden):
 		// Either the token is dead or its policies do not let it look at itself: a call it needs anyway tells which.
 		return l, client.probe(ctx)
 	case err != nil:

@@ -129,7 +129,7 @@ func (s *Session) runLoggedIn(ctx context.Context, do call) error {
 	err = client.run(ctx, do)
 	// A call that the token's policies do not allow gets a 403 as well, and without the probe each of those would log in
 	// again and leave one more token behind.
-	if !HasStatus(err, http.StatusForbidden) || !HasStatus(client.probe(ctx), http.StatusForbidden) {
+	if !hasStatus(err, http.StatusForbidden) || !hasStatus(client.probe(ctx), http.StatusForbidden) {
 		return err
 	}
 	fresh, loginErr := s.logIn(ctx, current.token)
