@@ -132,7 +132,7 @@ func (i *Issuer) warnOfTokenRole(ctx context.Context) []string {
 	if kind, _ := role.Data["token_type"].(string); kind != "service" && kind != "default-service" {
 		warn("token_type is %q; it must be service, because nothing can be attached to another kind", kind)
 	}
-	if allowed, _ := role.Data["allowed_policies"].([]any); len(allowed) == 0 {
+	if len(session.ListWords(role.Data["allowed_policies"]))+len(session.ListWords(role.Data["allowed_policies_glob"])) == 0 {
 		warn("allowed_policies is empty, so it does not limit what a grant can get; list the grant policies there")
 	}
 	return warnings

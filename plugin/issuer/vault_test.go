@@ -172,17 +172,22 @@ func TestTokenRoleThatWouldFailEveryClaimIsWarnedOf(t *testing.T) {
 	f := newVaultFixture(t)
 	sessiontest.Must(t, f.Policy(t.Context(), f.EnginePolicy, vaulttest.EnginePolicy(f.TokenRole, f.AppRole)+
 		"path \"identity/group/id/*\" { capabilities = [\"read\"] }\npath \"auth/token/roles/*\" { capabilities = [\"read\"] }\n"))
-	for says, fields := range map[string]map[string]any{
-		"":                 {"allowed_policies": []string{f.ssh.Policy}},
-		"orphan must be":   {"allowed_policies": []string{f.ssh.Policy}, "orphan": false},
-		"token_type is":    {"allowed_policies": []string{f.ssh.Policy}, "token_type": "batch", "orphan": true},
-		"allowed_policies": {"allowed_policies": []string{}},
+	type role = map[string]any
+	for _, c := range []struct {
+		says   string
+		fields role
+	}{
+		{"", role{"allowed_policies": []string{f.ssh.Policy}}},
+		{"", role{"allowed_policies": []string{}, "allowed_policies_glob": []string{"app-*"}}},
+		{"orphan must be", role{"allowed_policies": []string{f.ssh.Policy}, "orphan": false}},
+		{"token_type is", role{"allowed_policies": []string{f.ssh.Policy}, "token_type": "batch", "orphan": true}},
+		{"allowed_policies", role{"allowed_policies": []string{}, "allowed_policies_glob": []string{}}},
 	} {
-		sessiontest.Must(t, f.WriteTokenRole(t.Context(), fields))
+		sessiontest.Must(t, f.WriteTokenRole(t.Context(), c.fields))
 		found, err := startIssuer(t, f.connection).Warnings(t.Context())
 		sessiontest.Must(t, err)
-		if (says == "") != (len(found) == 0) || !strings.Contains(strings.Join(found, "\n"), says) {
-			t.Errorf("with %v it warns %q; it should say %q", fields, found, says)
+		if (c.says == "") != (len(found) == 0) || !strings.Contains(strings.Join(found, "\n"), c.says) {
+			t.Errorf("with %v it warns %q; it should say %q", c.fields, found, c.says)
 		}
 	}
 	absent := f.connection

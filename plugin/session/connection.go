@@ -35,10 +35,12 @@ type Connection struct {
 func (c Connection) Validate() error {
 	address, err := url.Parse(c.Address)
 	switch {
+	case strings.Contains(c.Address, "@"): // what is before it may be a password
+		return refusal.New("address", "a user or password in it is not accepted", "accepted is scheme, host and port only")
 	case err != nil || (address.Scheme != "https" && address.Scheme != "http") || address.Host == "":
 		return refuseValue("address", c.Address, "accepted is a URL such as https://vault.internal:8200")
-	case (address.Path != "" && address.Path != "/") || address.RawQuery != "" || address.User != nil:
-		return refuseValue("address", address.Redacted(), "accepted is scheme, host and port only")
+	case (address.Path != "" && address.Path != "/") || address.RawQuery != "":
+		return refuseValue("address", c.Address, "accepted is scheme, host and port only")
 	case c.Token != "" && (c.RoleID != "" || c.SecretID != ""):
 		return refusal.New("token", "both token and role_id/secret_id are given", "choose one way to log in")
 	case c.Token == "" && c.RoleID == "":
