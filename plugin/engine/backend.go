@@ -7,7 +7,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,8 +44,6 @@ type backend struct {
 	periodicBusy sync.Mutex
 	lastPeriodic atomic.Pointer[time.Time]
 	lastTidy     atomic.Pointer[time.Time]
-
-	patterns map[string]*regexp.Regexp
 }
 
 // Factory makes the engine for one mount.
@@ -64,7 +61,7 @@ func Factory(ctx context.Context, config *logical.BackendConfig) (logical.Backen
 }
 
 func newBackend() *backend {
-	b := &backend{store: store.New[Config](), now: time.Now, patterns: map[string]*regexp.Regexp{}}
+	b := &backend{store: store.New[Config](), now: time.Now}
 	b.Backend = &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,
@@ -89,9 +86,6 @@ func newBackend() *backend {
 		PeriodicFunc: b.runPeriodic,
 		Invalidate:   b.invalidate,
 		Clean:        b.clean,
-	}
-	for _, path := range b.Paths {
-		b.patterns[path.Pattern] = regexp.MustCompile("^(?:" + path.Pattern + ")$")
 	}
 	return b
 }

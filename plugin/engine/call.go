@@ -28,6 +28,9 @@ type handler func(ctx context.Context, c *call) (*logical.Response, error)
 // handle is the one adapter between the framework and the handlers.
 func (b *backend) handle(h handler) framework.OperationFunc {
 	return func(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+		if err := checkGivenOnce(req, d); err != nil {
+			return respond(nil, err)
+		}
 		return respond(h(ctx, &call{backend: b, req: req, fields: d, people: b.source.Lookup(req.Storage)}))
 	}
 }

@@ -31,7 +31,6 @@ func (b *backend) checkInput(req *logical.Request) error {
 	if path == nil {
 		return nil // the framework says so better
 	}
-	captured := b.readCaptures(path, req.Path)
 	for _, name := range slices.Sorted(maps.Keys(req.Data)) {
 		schema, known := path.Fields[name]
 		if !known {
@@ -42,30 +41,19 @@ func (b *backend) checkInput(req *logical.Request) error {
 		if err != nil {
 			return refusal.In(name, err)
 		}
-		if inPath, ok := captured[name]; ok && value != inPath {
-			return refusal.Newf("", "%s is %q in the path and %q in the body; give it once", name, inPath, value)
-		}
 		req.Data[name] = value
 	}
 	return nil
 }
 
-func (b *backend) readCaptures(path *framework.Path, requestPath string) map[string]string {
-	pattern := b.patterns[strings.TrimSuffix(strings.TrimPrefix(path.Pattern, "^"), "$")]
-	if pattern == nil {
-		pattern = b.patterns[path.Pattern]
-	}
-	captured := map[string]string{}
-	if pattern == nil {
-		return captured
-	}
-	match := pattern.FindStringSubmatch(requestPath)
-	for i, name := range pattern.SubexpNames() {
-		if name != "" && i < len(match) {
-			captured[name] = match[i]
+// checkGivenOnce refuses a field that is one thing in the path and another in the body: the framework takes the path's.
+func checkGivenOnce(req *logical.Request, d *framework.FieldData) error {
+	for name, inBody := range req.Data {
+		if inPath, ok := d.Raw[name].(string); ok && inPath != inBody {
+			return refusal.Newf("", "%s is %q in the path and %q in the body; give it once", name, inPath, inBody)
 		}
 	}
-	return captured
+	return nil
 }
 
 // convert converts a value as it came in JSON or from the command line to the type of its field.
