@@ -110,7 +110,11 @@ func (c *call) show(ctx context.Context, r approval.Request, withCensus bool) (*
 			}
 		}
 	}
-	return &logical.Response{Data: viewRequest(r, approval.Judge(r, world, now), now, withCensus)}, nil
+	verdict := approval.Judge(r, world, now)
+	if !withCensus {
+		verdict.Candidates = nil
+	}
+	return &logical.Response{Data: viewRequest(r, verdict, now)}, nil
 }
 
 // field is a field's value, or its type's zero value if it was not given. The schema has the type, so another one is a

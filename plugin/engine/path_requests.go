@@ -79,7 +79,7 @@ func readRequest(ctx context.Context, c *call) (*logical.Response, error) {
 	if err != nil || r == nil {
 		return nil, err // 404, for a hidden request as for an absent one
 	}
-	return c.show(ctx, *r, r.State(c.now()).Undecided())
+	return c.show(ctx, *r, true)
 }
 
 func listRequests(ctx context.Context, c *call) (*logical.Response, error) {

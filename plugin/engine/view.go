@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -9,44 +10,28 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/approval"
 )
 
-// viewRequest is the one shape in which a request is shown. Who can still approve is shown if that was asked for.
-func viewRequest(r approval.Request, v approval.Verdict, now time.Time, withCandidates bool) map[string]any {
-	state := r.State(now)
-	obstacles := v.Obstacles
-	if obstacles == nil || !state.Undecided() {
-		obstacles = []string{}
+// viewRequest is the one shape in which a request is shown: its summary, and all that is known of it.
+func viewRequest(r approval.Request, v approval.Verdict, now time.Time) map[string]any {
+	obstacles := []string{}
+	if r.State(now).Undecided() {
+		obstacles = append(obstacles, v.Obstacles...)
 	}
-	var candidates [][]approval.Person
-	if withCandidates {
-		candidates = v.Candidates
-	}
-	return map[string]any{
-		"id":                   r.ID,
-		"role":                 r.Ask.Role,
-		"state":                string(state),
-		"reason":               r.Ask.Reason,
-		"ttl":                  toSeconds(r.Ask.TTL),
-		"parameters":           emptyIfNil(r.Ask.Parameters),
-		"requester":            viewPerson(r.Ask.Requester),
-		"created_at":           formatTime(r.Ask.At),
-		"expires_at":           formatTime(r.Deadline()),
-		"decisions":            viewDecisions(r, v.Tally),
-		"denials":              v.Tally.Denials,
-		"deny_threshold":       v.Tally.DenyThreshold,
-		"rules":                viewRules(v.Tally, candidates),
-		"grant":                viewGrant(r, now),
-		"grant_type":           string(r.Ask.Grant.Kind),
-		"path":                 r.Ask.Grant.Path,
-		"operation":            string(r.Ask.Grant.Operation),
-		"data":                 emptyIfNil(r.Ask.Grant.Data),
-		"grant_policies":       r.Ask.Grant.GrantPolicies,
-		"cannot_be_taken_back": r.Ask.Grant.CannotBeUndone(),
-		"policy":               r.Ask.Policy.Name,
-		"policy_version":       r.Ask.Policy.Version,
-		"claimable":            v.Claimable,
-		"obstacles":            obstacles,
-		"digest":               r.Digest,
-	}
+	view := viewSummary(r, now)
+	maps.Copy(view, map[string]any{
+		"id":             r.ID,
+		"requester":      viewPerson(r.Ask.Requester),
+		"decisions":      viewDecisions(r, v.Tally),
+		"denials":        v.Tally.Denials,
+		"deny_threshold": v.Tally.DenyThreshold,
+		"rules":          viewRules(v.Tally, v.Candidates),
+		"grant":          viewGrant(r, now),
+		"grant_type":     string(r.Ask.Grant.Kind),
+		"policy":         r.Ask.Policy.Name,
+		"policy_version": r.Ask.Policy.Version,
+		"claimable":      v.Claimable,
+		"obstacles":      obstacles,
+	})
+	return view
 }
 
 // viewSummary is what a detailed list shows of a request: enough to decide whether to read it.
