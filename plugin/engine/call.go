@@ -9,7 +9,6 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
-	"github.com/vault-jit/vault-jit/plugin/ledger"
 	"github.com/vault-jit/vault-jit/plugin/people"
 	"github.com/vault-jit/vault-jit/plugin/refusal"
 )
@@ -43,6 +42,26 @@ func respond(response *logical.Response, err error) (*logical.Response, error) {
 	return response, err
 }
 
+type operations = map[logical.Operation]framework.OperationHandler
+
+// action is a path that does one thing when it is written to.
+func (b *backend) action(
+	verb, suffix string, fields map[string]*framework.FieldSchema, h handler, synopsis, help string,
+) *framework.Path {
+	return &framework.Path{
+		Pattern:         verb,
+		DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: "jit", OperationVerb: verb, OperationSuffix: suffix},
+		Fields:          fields,
+		Operations:      operations{logical.UpdateOperation: b.writing(h, synopsis)},
+		HelpSynopsis:    synopsis,
+		HelpDescription: help,
+	}
+}
+
+func idField() *framework.FieldSchema {
+	return &framework.FieldSchema{Type: framework.TypeString, Description: "The request's id.", Required: true}
+}
+
 // writing is an operation that changes something: it runs on the active node of the primary cluster only, so that no
 // side effect happens twice.
 func (b *backend) writing(h handler, summary string) *framework.PathOperation {
@@ -69,29 +88,19 @@ func (b *backend) readingOnActive(h handler, summary string) *framework.PathOper
 	return &framework.PathOperation{Callback: b.handle(h), Summary: summary, ForwardPerformanceStandby: true}
 }
 
-// caller is who made the call; it refuses somebody who can do nothing.
-func (c *call) caller(ctx context.Context) (people.Caller, error) {
-	config, err := c.store.Config.Get(ctx, c.req.Storage)
-	if err != nil {
-		return people.Caller{}, err
+// identified is a handler that has to know who calls. It refuses somebody who can do nothing.
+func identified(h func(ctx context.Context, c *call, who people.Caller) (*logical.Response, error)) handler {
+	return func(ctx context.Context, c *call) (*logical.Response, error) {
+		config, err := c.configuration(ctx, c.req.Storage)
+		if err != nil {
+			return nil, err
+		}
+		who, err := c.people.Caller(c.req.EntityID, config.AuditorGroupIDs)
+		if err != nil {
+			return nil, err
+		}
+		return h(ctx, c, who)
 	}
-	if config == nil {
-		config = &Config{}
-	}
-	return c.people.Caller(c.req.EntityID, config.AuditorGroupIDs)
-}
-
-// change does to the request that the caller names what build says, and shows it.
-func (c *call) change(ctx context.Context, build ledger.Build) (*logical.Response, error) {
-	who, err := c.caller(ctx)
-	if err != nil {
-		return nil, err
-	}
-	r, err := c.ledger.Change(ctx, c.req.Storage, field[string](c.fields, "id"), who, build)
-	if err != nil {
-		return nil, err
-	}
-	return c.show(ctx, r, false)
 }
 
 // show answers with a request as it stands now: who counts today, and whether it can be claimed. With the census, also

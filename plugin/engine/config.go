@@ -28,20 +28,27 @@ type Config struct {
 	RetiredSecretIDs []string `json:"retired_secret_ids,omitempty"`
 }
 
-const (
-	defaultRetention  = 30 * 24 * time.Hour
-	defaultMaxPending = 100
-	defaultAuthMount  = "approle"
-)
-
 var errNotConfigured = refusal.New("", "the engine is not configured: write address, role_id, secret_id and token_role to config", "")
+
+func defaultConfig() Config {
+	return Config{
+		Connection: session.Connection{AuthMount: "approle"},
+		Retention:  30 * 24 * time.Hour, MaxPendingPerRequester: 100, AuditorGroupIDs: []string{},
+	}
+}
+
+// configuration is what is configured, or the defaults.
+func (b *backend) configuration(ctx context.Context, s logical.Storage) (Config, error) {
+	config, err := b.store.Config.Get(ctx, s)
+	if err != nil || config == nil {
+		return defaultConfig(), err
+	}
+	return *config, nil
+}
 
 // mergeConfig applies the given fields to the current configuration, if there is one.
 func mergeConfig(current *Config, d *framework.FieldData) (Config, error) {
-	next := Config{
-		Connection: session.Connection{AuthMount: defaultAuthMount},
-		Retention:  defaultRetention, MaxPendingPerRequester: defaultMaxPending, AuditorGroupIDs: []string{},
-	}
+	next := defaultConfig()
 	if current != nil {
 		next = *current
 	}

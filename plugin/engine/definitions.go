@@ -44,11 +44,9 @@ func definitionPathsOf[T any](b *backend, def definition[T], p definitionPaths) 
 		return value != nil, err
 	}
 	return []*framework.Path{{
-		Pattern:      p.prefix + "/?",
-		DisplayAttrs: display(p.prefix),
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ListOperation: b.reading(def.list, "List the names; -detailed shows a summary of each."),
-		},
+		Pattern:         p.prefix + "/?",
+		DisplayAttrs:    display(p.prefix),
+		Operations:      operations{logical.ListOperation: b.reading(def.list, "List the names; -detailed shows a summary of each.")},
 		HelpSynopsis:    p.synopsis,
 		HelpDescription: p.help,
 	}, {
@@ -56,7 +54,7 @@ func definitionPathsOf[T any](b *backend, def definition[T], p definitionPaths) 
 		DisplayAttrs:   display(p.display),
 		Fields:         p.fields,
 		ExistenceCheck: exists,
-		Operations: map[logical.Operation]framework.OperationHandler{
+		Operations: operations{
 			logical.ReadOperation:   b.reading(def.read, "Read one."),
 			logical.CreateOperation: b.writing(write, "Create one."),
 			logical.UpdateOperation: b.writing(write, "Change one. Fields that are not given stay."),

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/people"
 	"github.com/vault-jit/vault-jit/plugin/refusal"
 )
 
@@ -17,11 +18,9 @@ func (b *backend) pathClaim() []*framework.Path {
 		both = append(both, &framework.Path{
 			Pattern:      pattern,
 			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: "jit", OperationVerb: "claim", OperationSuffix: suffix},
-			Fields: map[string]*framework.FieldSchema{
-				"id": {Type: framework.TypeString, Description: "The request's id.", Required: true},
-			},
-			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.UpdateOperation: b.writing(claim, "Turn an approved request into a leased credential."),
+			Fields:       map[string]*framework.FieldSchema{"id": idField()},
+			Operations: operations{
+				logical.UpdateOperation: b.writing(identified(claim), "Turn an approved request into a leased credential."),
 			},
 			HelpSynopsis: "Turn your own approved request into a leased credential.",
 			HelpDescription: `Checks the quorum once more, with the groups and the policy as they are now, and then makes the credential, for this request
@@ -31,11 +30,7 @@ alone. The window starts now. A request is granted once. A claim that fails take
 	return both
 }
 
-func claim(ctx context.Context, c *call) (*logical.Response, error) {
-	who, err := c.caller(ctx)
-	if err != nil {
-		return nil, err
-	}
+func claim(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
 	r, made, err := c.ledger.Claim(ctx, c.req.Storage, field[string](c.fields, "id"), who, func(r approval.Request) (approval.World, error) {
 		return who.WorldNow(ctx, r)
 	})

@@ -40,11 +40,11 @@ func (b *backend) pathConfig() []*framework.Path {
 			config, err := b.store.Config.Get(ctx, req.Storage)
 			return config != nil, err
 		},
-		Operations: map[logical.Operation]framework.OperationHandler{
+		Operations: operations{
 			logical.ReadOperation:   b.reading(readConfig, "Read the configuration, without secrets."),
-			logical.CreateOperation: b.writing(writeConfig, "Configure how the engine reaches Vault. Logs in and checks its own capabilities."),
-			logical.UpdateOperation: b.writing(writeConfig, "Change the configuration. Fields that are not given stay."),
-			logical.DeleteOperation: b.writing(deleteConfig, "Delete the configuration. Refused while grants live."),
+			logical.CreateOperation: b.writing(alone(writeConfig), "Configure how the engine reaches Vault. Logs in and checks its own capabilities."),
+			logical.UpdateOperation: b.writing(alone(writeConfig), "Change the configuration. Fields that are not given stay."),
+			logical.DeleteOperation: b.writing(alone(deleteConfig), "Delete the configuration. Refused while grants live."),
 		},
 		HelpSynopsis: "How the engine reaches Vault, who it is there, and its limits.",
 		HelpDescription: `Writing the configuration logs in to Vault and answers with a warning for each capability that the engine's identity
@@ -55,8 +55,8 @@ token again, so that the stored one cannot be sent elsewhere.`,
 	}, {
 		Pattern:      "config/rotate-root",
 		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: "jit", OperationVerb: "rotate", OperationSuffix: "root"},
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: b.writing(rotateRoot, "Replace the engine's secret_id by one that only the engine knows."),
+		Operations: operations{
+			logical.UpdateOperation: b.writing(alone(rotateRoot), "Replace the engine's secret_id by one that only the engine knows."),
 		},
 		HelpSynopsis:    "Replace the engine's secret_id by one that only the engine knows.",
 		HelpDescription: "Makes a new secret_id, logs in with it, stores it, and destroys the one it replaces. Nobody else then knows the engine's secret.",
@@ -83,21 +83,19 @@ func readConfig(ctx context.Context, c *call) (*logical.Response, error) {
 	}}, nil
 }
 
-// lockConfig lets the caller be the one to change the configuration. A second change at the same time is refused,
-// because waiting would mean waiting for Vault.
-func (b *backend) lockConfig() (unlock func(), err error) {
-	if !b.configuring.TryLock() {
-		return nil, refusal.New("", "another change of the configuration is under way", "try again")
+// alone is a handler that changes the configuration. A second change at the same time is refused, because waiting would
+// mean waiting for Vault.
+func alone(h handler) handler {
+	return func(ctx context.Context, c *call) (*logical.Response, error) {
+		if !c.configuring.TryLock() {
+			return nil, refusal.New("", "another change of the configuration is under way", "try again")
+		}
+		defer c.configuring.Unlock()
+		return h(ctx, c)
 	}
-	return b.configuring.Unlock, nil
 }
 
 func writeConfig(ctx context.Context, c *call) (*logical.Response, error) {
-	unlock, err := c.lockConfig()
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
 	current, err := c.store.Config.Get(ctx, c.req.Storage)
 	if err != nil {
 		return nil, err
@@ -186,11 +184,6 @@ func (b *backend) knowsGrants(ctx context.Context, s logical.Storage, next *issu
 }
 
 func deleteConfig(ctx context.Context, c *call) (*logical.Response, error) {
-	unlock, err := c.lockConfig()
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
 	return nil, c.ledger.WhileNothingIsClaimed(func() error {
 		if err := c.checkNothingHeld(ctx, c.req.Storage); err != nil {
 			return err
@@ -201,11 +194,6 @@ func deleteConfig(ctx context.Context, c *call) (*logical.Response, error) {
 }
 
 func rotateRoot(ctx context.Context, c *call) (*logical.Response, error) {
-	unlock, err := c.lockConfig()
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
 	current, err := c.issuerFor(ctx, c.req.Storage)
 	if err != nil {
 		return nil, err

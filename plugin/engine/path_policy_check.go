@@ -16,7 +16,7 @@ func (b *backend) pathPolicyCheck() []*framework.Path {
 		Fields: map[string]*framework.FieldSchema{
 			"name": {Type: framework.TypeString, Description: "Name of the policy.", Required: true},
 		},
-		Operations: map[logical.Operation]framework.OperationHandler{
+		Operations: operations{
 			logical.ReadOperation: b.reading(checkPolicy, "Tell whether the policy can be met by the people there are now."),
 		},
 		HelpSynopsis: "Whether a policy can be met by the people there are now.",

@@ -26,9 +26,7 @@ func (b *backend) pathRequest() []*framework.Path {
 				"ttl":        {Type: framework.TypeDurationSecond, Description: "For how long, from the claim on. Default: the policy's default_ttl."},
 				"parameters": {Type: framework.TypeKVPairs, Description: "The role's parameters: repeated name=value, or a JSON object."},
 			},
-			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.UpdateOperation: b.writing(ask, "Ask for a role. Returns the request's id."),
-			},
+			Operations:   operations{logical.UpdateOperation: b.writing(identified(ask), "Ask for a role. Returns the request's id.")},
 			HelpSynopsis: "Ask for a role.",
 			HelpDescription: `Makes a request and returns its id. It freezes the role's policy and exactly what a claim would execute.
 Nothing is given out before a quorum of approvers agreed and the request is claimed; the window starts at the claim.`,
@@ -37,11 +35,7 @@ Nothing is given out before a quorum of approvers agreed and the request is clai
 	return both
 }
 
-func ask(ctx context.Context, c *call) (*logical.Response, error) {
-	who, err := c.caller(ctx)
-	if err != nil {
-		return nil, err
-	}
+func ask(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
 	question, err := c.gatherQuestion(ctx, who)
 	if err != nil {
 		return nil, err
@@ -86,13 +80,9 @@ func (c *call) gatherQuestion(ctx context.Context, who people.Caller) (approval.
 			return none, err
 		}
 	}
-	config, err := c.store.Config.Get(ctx, c.req.Storage)
+	config, err := c.configuration(ctx, c.req.Storage)
 	if err != nil {
 		return none, err
-	}
-	limit := defaultMaxPending
-	if config != nil {
-		limit = config.MaxPendingPerRequester
 	}
 	return approval.Question{
 		Role:             *role,
@@ -103,6 +93,6 @@ func (c *call) gatherQuestion(ctx context.Context, who people.Caller) (approval.
 		TTL:              time.Duration(field[int](c.fields, "ttl")) * time.Second,
 		Parameters:       field[map[string]string](c.fields, "parameters"),
 		MaxWindow:        c.people.LongestLease(),
-		MaxWaiting:       limit,
+		MaxWaiting:       config.MaxPendingPerRequester,
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
 	"github.com/vault-jit/vault-jit/plugin/ledger"
+	"github.com/vault-jit/vault-jit/plugin/people"
 	"github.com/vault-jit/vault-jit/plugin/refusal"
 	"github.com/vault-jit/vault-jit/plugin/text"
 )
@@ -34,22 +35,18 @@ func (b *backend) pathRequests() []*framework.Path {
 		Description: "List only requests in these states: " + joinStates() + ", open or all. Default: open."}
 	fields["role"] = &framework.FieldSchema{Type: framework.TypeString, Query: true, Description: "List only requests for this role."}
 	return []*framework.Path{{
-		Pattern:      "requests/?",
-		DisplayAttrs: display("requests"),
-		Fields:       fields,
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ListOperation: b.reading(listRequests, "List the requests that you may see."),
-		},
+		Pattern:         "requests/?",
+		DisplayAttrs:    display("requests"),
+		Fields:          fields,
+		Operations:      operations{logical.ListOperation: b.reading(identified(listRequests), "List the requests that you may see.")},
 		HelpSynopsis:    "The requests that you made, can decide on, or see as an auditor.",
 		HelpDescription: "Newest first, the open ones unless state says otherwise. after and limit page through them.",
 	}, {
 		Pattern:      "requests/" + framework.MatchAllRegex("id"),
 		DisplayAttrs: display("request"),
-		Fields: map[string]*framework.FieldSchema{
-			"id": {Type: framework.TypeString, Description: "The request's id.", Required: true},
-		},
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: b.reading(readRequest, "Read a request: what was asked, what a claim executes, who decided what, and what is missing."),
+		Fields:       map[string]*framework.FieldSchema{"id": idField()},
+		Operations: operations{
+			logical.ReadOperation: b.reading(identified(readRequest), "Read a request: what was asked, what a claim executes, who decided what, and what is missing."),
 		},
 		HelpSynopsis: "One request: what was asked, exactly what a claim executes, who decided what and why it counts, and how the grant ended.",
 		HelpDescription: `state comes from what is on record. decisions, rules and claimable are judged with today's membership while the request
@@ -62,19 +59,15 @@ func (b *backend) pathInbox() []*framework.Path {
 		Pattern:      "inbox/?",
 		DisplayAttrs: display("inbox"),
 		Fields:       pageFields(),
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ListOperation: b.reading(listInbox, "List the requests that wait for your decision."),
+		Operations: operations{
+			logical.ListOperation: b.reading(identified(listInbox), "List the requests that wait for your decision."),
 		},
 		HelpSynopsis:    "The requests that you can decide on now and have not.",
 		HelpDescription: "Newest first. vault list -detailed shows what each one would execute. A decision of yours that stands is in requests/ID.",
 	}}
 }
 
-func readRequest(ctx context.Context, c *call) (*logical.Response, error) {
-	who, err := c.caller(ctx)
-	if err != nil {
-		return nil, err
-	}
+func readRequest(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
 	r, err := c.ledger.Read(ctx, c.req.Storage, field[string](c.fields, "id"), who)
 	if err != nil || r == nil {
 		return nil, err // 404, for a hidden request as for an absent one
@@ -82,11 +75,7 @@ func readRequest(ctx context.Context, c *call) (*logical.Response, error) {
 	return c.show(ctx, *r, true)
 }
 
-func listRequests(ctx context.Context, c *call) (*logical.Response, error) {
-	who, err := c.caller(ctx)
-	if err != nil {
-		return nil, err
-	}
+func listRequests(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
 	query, err := readQuery(c.fields)
 	if err != nil {
 		return nil, err
@@ -99,11 +88,7 @@ func listRequests(ctx context.Context, c *call) (*logical.Response, error) {
 	return c.answerPage(page), err
 }
 
-func listInbox(ctx context.Context, c *call) (*logical.Response, error) {
-	who, err := c.caller(ctx)
-	if err != nil {
-		return nil, err
-	}
+func listInbox(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
 	query, err := readQuery(c.fields)
 	if err != nil {
 		return nil, err

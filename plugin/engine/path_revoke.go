@@ -8,30 +8,18 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/people"
 )
 
 func (b *backend) pathRevoke() []*framework.Path {
-	return []*framework.Path{{
-		Pattern:      "revoke",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: "jit", OperationVerb: "revoke", OperationSuffix: "grant"},
-		Fields: map[string]*framework.FieldSchema{
-			"id": {Type: framework.TypeString, Description: "The request's id.", Required: true},
-		},
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: b.writing(revoke, "End a live grant now."),
-		},
-		HelpSynopsis: "End a live grant now.",
-		HelpDescription: `Its requester, whoever is in an approver group of its policy now, and auditors may end a grant. The grant token and upstream's
+	return []*framework.Path{b.action("revoke", "grant", map[string]*framework.FieldSchema{"id": idField()}, identified(revoke),
+		"End a live grant now.",
+		`Its requester, whoever is in an approver group of its policy now, and auditors may end a grant. The grant token and upstream's
 lease are both revoked at once, and who did it is recorded. If Vault cannot confirm the end, the answer says so and the engine
-tries again, every minute at first. The lease of the claim stays until its time is up; nothing is behind it any more.`,
-	}}
+tries again, every minute at first. The lease of the claim stays until its time is up; nothing is behind it any more.`)}
 }
 
-func revoke(ctx context.Context, c *call) (*logical.Response, error) {
-	who, err := c.caller(ctx)
-	if err != nil {
-		return nil, err
-	}
+func revoke(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
 	r, err := c.ledger.Revoke(ctx, c.req.Storage, field[string](c.fields, "id"), who, func(_ approval.Request, standing approval.Standing) (approval.Command, error) {
 		return approval.Revoke{By: standing, Auditor: who.Auditor}, nil
 	})

@@ -14,9 +14,7 @@ func (b *backend) pathStatus() []*framework.Path {
 	return []*framework.Path{{
 		Pattern:      "status",
 		DisplayAttrs: display("status"),
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: b.readingOnActive(readStatus, "Read how the engine is doing."),
-		},
+		Operations:   operations{logical.ReadOperation: b.readingOnActive(readStatus, "Read how the engine is doing.")},
 		HelpSynopsis: "How the engine is doing: its login, and what is open, live and not yet confirmed to have ended.",
 		HelpDescription: `unconfirmed_ends counts what is over while Vault has not confirmed that nothing is left of it: grants, and failed claims.
 The engine tries again by itself, every minute at first; requests/ID shows the last error of a grant's end, and Vault's log that

@@ -8,15 +8,8 @@ import (
 )
 
 func (b *backend) pathTidy() []*framework.Path {
-	return []*framework.Path{{
-		Pattern:      "tidy",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: "jit", OperationVerb: "tidy"},
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: b.writing(tidyNow, "Remove ended requests past the configured retention."),
-		},
-		HelpSynopsis:    "Remove ended requests past the configured retention.",
-		HelpDescription: "Runs by itself every hour. Nothing is removed about which anything could still have to be done.",
-	}}
+	return []*framework.Path{b.action("tidy", "", nil, tidyNow, "Remove ended requests past the configured retention.",
+		"Runs by itself every hour. Nothing is removed about which anything could still have to be done.")}
 }
 
 func tidyNow(ctx context.Context, c *call) (*logical.Response, error) {

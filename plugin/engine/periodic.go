@@ -72,13 +72,9 @@ func (b *backend) keepLogin(ctx context.Context, s logical.Storage) error {
 
 // tidy removes ended requests past retention.
 func (b *backend) tidy(ctx context.Context, s logical.Storage) (removed int, err error) {
-	retention := defaultRetention
-	config, err := b.store.Config.Get(ctx, s)
+	config, err := b.configuration(ctx, s)
 	if err != nil {
 		return 0, err
 	}
-	if config != nil {
-		retention = config.Retention
-	}
-	return b.ledger.Tidy(ctx, s, b.now().Add(-retention))
+	return b.ledger.Tidy(ctx, s, b.now().Add(-config.Retention))
 }
