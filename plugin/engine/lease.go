@@ -28,41 +28,14 @@ func (b *backend) grantSecret() *framework.Secret {
 	return &framework.Secret{Type: grantSecretType, Renew: b.handle(renewLease), Revoke: b.handle(endLease)}
 }
 
-// handles are what a lease carries of a grant.
-type handles struct {
-	token grant.Token
-	lease grant.Lease // without an id if upstream gave none
-}
-
-func handlesOf(r approval.Request) handles {
-	var h handles
-	for _, held := range r.Held {
-		switch handle := held.Handle.(type) {
-		case grant.Token:
-			h.token = handle
-		case grant.Lease:
-			h.lease = handle
-		case grant.Answer, grant.Member: // nothing that a lease could end
-		}
-	}
-	return h
-}
-
-func (h handles) list() grant.Handles {
-	list := grant.Handles{h.token}
-	if h.lease.ID != "" {
-		list = append(list, h.lease)
-	}
-	return list
-}
-
 // lease is the answer to a successful claim.
 func (c *call) lease(r approval.Request, made issuer.Made) *logical.Response {
-	h := handlesOf(r)
+	token, _ := made.Handles.Find(grant.Token{}.Key()).(grant.Token)
+	lease, _ := made.Handles.Find(grant.Lease{}.Key()).(grant.Lease) // without an id if upstream gave none
 	response := c.Secret(grantSecretType).Response(made.Data, map[string]any{
 		leaseRequestID: r.ID,
-		leaseAccessor:  h.token.Accessor,
-		leaseLeaseID:   h.lease.ID,
+		leaseAccessor:  token.Accessor,
+		leaseLeaseID:   lease.ID,
 		leaseExpiresAt: r.Grant.Until.Format(time.RFC3339Nano),
 	})
 	response.Secret.TTL = max(0, r.Grant.Until.Sub(made.Answered).Round(time.Second))
@@ -74,27 +47,29 @@ func (c *call) lease(r approval.Request, made issuer.Made) *logical.Response {
 
 // carried is what a lease of ours carries.
 type carried struct {
-	handles
 	requestID string
+	handles   grant.Handles
 	expiresAt time.Time
 }
 
 func readLease(req *logical.Request) (carried, error) {
-	var l carried
 	if req.Secret == nil {
-		return l, errors.New("the lease carries nothing")
+		return carried{}, errors.New("the lease carries nothing")
 	}
 	read := func(key string) string {
 		value, _ := req.Secret.InternalData[key].(string)
 		return value
 	}
-	l.requestID, l.token.Accessor, l.lease.ID = read(leaseRequestID), read(leaseAccessor), read(leaseLeaseID)
+	requestID, accessor, leaseID := read(leaseRequestID), read(leaseAccessor), read(leaseLeaseID)
 	expiresAt, err := time.Parse(time.RFC3339Nano, read(leaseExpiresAt))
-	if err != nil || l.requestID == "" || l.token.Accessor == "" {
-		return l, errors.New("the lease does not carry what it takes to handle it")
+	if err != nil || requestID == "" || accessor == "" {
+		return carried{}, errors.New("the lease does not carry what it takes to handle it")
 	}
-	l.expiresAt = expiresAt
-	return l, nil
+	handles := grant.Handles{grant.Token{Accessor: accessor}}
+	if leaseID != "" {
+		handles = append(handles, grant.Lease{ID: leaseID})
+	}
+	return carried{requestID: requestID, handles: handles, expiresAt: expiresAt}, nil
 }
 
 // renewLease lets the lease go on to the end of the window and not beyond. Vault lets a client's increment override the
@@ -129,7 +104,7 @@ func endLease(ctx context.Context, c *call) (*logical.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.ledger.EndLease(ctx, c.req.Storage, l.requestID, l.list())
+	err = c.ledger.EndLease(ctx, c.req.Storage, l.requestID, l.handles)
 	if errors.Is(err, errNotConfigured) {
 		// The configuration can be deleted only when no grant is left, and then its record may be tidied away.
 		if r, readErr := c.ledger.Peek(ctx, c.req.Storage, l.requestID); r == nil && readErr == nil {

@@ -3,11 +3,13 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/grant"
 	"github.com/vault-jit/vault-jit/plugin/people"
 )
 
@@ -28,7 +30,8 @@ func revoke(ctx context.Context, c *call, who people.Caller) (*logical.Response,
 	}
 	now := c.now()
 	response := &logical.Response{Data: map[string]any{"id": r.ID, "state": string(r.State(now)), "grant": viewGrant(r, now)}}
-	if handlesOf(r).lease.ID == "" {
+	hasLease := slices.ContainsFunc(r.Held, func(h approval.Held) bool { return h.Handle.Key() == grant.Lease{}.Key() })
+	if !hasLease {
 		response.AddWarning("what the claim gave cannot be taken back: its path gave no lease; only the grant token has ended")
 	}
 	if !r.End.Confirmed() {
