@@ -33,9 +33,9 @@ type backend struct {
 	// now is the clock; only a test of the handlers replaces it.
 	now func() time.Time
 
-	issuer atomic.Pointer[issuer.Issuer]
-	// issuerMu guards the making of the issuer from the configuration; no call to Vault is made under it.
+	// issuerMu guards the issuer, and its making from the configuration; no call to Vault is made under it.
 	issuerMu sync.Mutex
+	issuer   *issuer.Issuer
 	// configuring lets one change of the configuration happen at a time; the others are refused, not kept waiting.
 	configuring sync.Mutex
 	// definitions orders changes of groups, policies and roles, which refer to each other.
@@ -43,7 +43,7 @@ type backend struct {
 
 	periodicBusy sync.Mutex
 	lastPeriodic atomic.Pointer[time.Time]
-	lastTidy     atomic.Pointer[time.Time]
+	lastTidy     time.Time // periodicBusy guards it
 }
 
 // Factory makes the engine for one mount.
@@ -119,8 +119,10 @@ func (b *backend) invalidate(_ context.Context, key string) {
 
 func (b *backend) clean(context.Context) {
 	b.ledger.Close()
-	if current := b.issuer.Load(); current != nil {
-		current.Session().Close()
+	b.issuerMu.Lock()
+	defer b.issuerMu.Unlock()
+	if b.issuer != nil {
+		b.issuer.Session().Close()
 	}
 }
 

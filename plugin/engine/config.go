@@ -102,20 +102,18 @@ func (b *backend) connect(config Config) (*issuer.Issuer, error) {
 func (b *backend) replaceIssuer(next *issuer.Issuer) {
 	b.issuerMu.Lock() // so that none made from what was stored before takes its place
 	defer b.issuerMu.Unlock()
-	if previous := b.issuer.Swap(next); previous != nil && previous != next {
-		previous.Session().Retire()
+	if b.issuer != nil && b.issuer != next {
+		b.issuer.Session().Retire()
 	}
+	b.issuer = next
 }
 
 // issuerFor returns the issuer that the stored configuration describes.
 func (b *backend) issuerFor(ctx context.Context, s logical.Storage) (*issuer.Issuer, error) {
-	if current := b.issuer.Load(); current != nil {
-		return current, nil
-	}
 	b.issuerMu.Lock()
 	defer b.issuerMu.Unlock()
-	if current := b.issuer.Load(); current != nil {
-		return current, nil
+	if b.issuer != nil {
+		return b.issuer, nil
 	}
 	config, err := b.store.Config.Get(ctx, s)
 	if err != nil {
@@ -128,7 +126,7 @@ func (b *backend) issuerFor(ctx context.Context, s logical.Storage) (*issuer.Iss
 	if err != nil {
 		return nil, fmt.Errorf("the stored configuration is not usable: %v", err) //nolint:errorlint // no mistake of the caller's
 	}
-	b.issuer.Store(made)
+	b.issuer = made
 	return made, nil
 }
 

@@ -27,11 +27,11 @@ func (b *backend) runPeriodic(ctx context.Context, req *logical.Request) error {
 
 	err := errors.Join(b.keepLogin(ctx, req.Storage), b.ledger.Work(ctx, req.Storage))
 	now := b.now()
-	if last := b.lastTidy.Load(); last == nil || now.Sub(*last) >= tidyEvery {
+	if now.Sub(b.lastTidy) >= tidyEvery {
 		if removed, tidyErr := b.tidy(ctx, req.Storage); tidyErr != nil {
 			err = errors.Join(err, tidyErr)
 		} else {
-			b.lastTidy.Store(&now)
+			b.lastTidy = now
 			if removed > 0 {
 				b.Logger().Info("removed ended requests past retention", "count", removed)
 			}
