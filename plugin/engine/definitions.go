@@ -16,43 +16,40 @@ import (
 
 // definition is what approver groups, policies and roles have in common: they are named, listed, read and deleted alike.
 type definition[T any] struct {
-	kind      string
+	kind, collection, suffix string
+	fields                   map[string]*framework.FieldSchema
+	synopsis, help           string
+
 	catalogue *store.Catalogue[T]
+	write     handler
 	// describe gives the fields of a read, summarise those of a detailed list.
 	describe, summarise func(T) map[string]any
 	// usedBy lists what still names the object, in words.
 	usedBy func(ctx context.Context, s logical.Storage, name string) ([]string, error)
 }
 
-type definitionPaths struct {
-	prefix, display string
-	fields          map[string]*framework.FieldSchema
-	write           handler
-	synopsis, help  string
-}
-
-func definitionPathsOf[T any](b *backend, def definition[T], p definitionPaths) []*framework.Path {
-	p.fields["name"] = &framework.FieldSchema{Type: framework.TypeString, Description: "Name of the " + def.kind + ".", Required: true}
+func (def definition[T]) paths(b *backend) []*framework.Path {
+	def.fields["name"] = &framework.FieldSchema{Type: framework.TypeString, Description: "Name of the " + def.kind + ".", Required: true}
 	write := func(ctx context.Context, c *call) (*logical.Response, error) {
 		if err := text.CheckName(field[string](c.fields, "name")); err != nil {
 			return nil, refusal.In("name", err)
 		}
-		return p.write(ctx, c)
+		return def.write(ctx, c)
 	}
 	exists := func(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
 		value, err := def.catalogue.Get(ctx, req.Storage, field[string](d, "name"))
 		return value != nil, err
 	}
 	return []*framework.Path{{
-		Pattern:         p.prefix + "/?",
-		DisplayAttrs:    display(p.prefix),
+		Pattern:         def.collection + "/?",
+		DisplayAttrs:    display(def.collection),
 		Operations:      operations{logical.ListOperation: b.reading(def.list, "List the names; -detailed shows a summary of each.")},
-		HelpSynopsis:    p.synopsis,
-		HelpDescription: p.help,
+		HelpSynopsis:    def.synopsis,
+		HelpDescription: def.help,
 	}, {
-		Pattern:        p.prefix + "/" + framework.GenericNameRegex("name"),
-		DisplayAttrs:   display(p.display),
-		Fields:         p.fields,
+		Pattern:        def.collection + "/" + framework.GenericNameRegex("name"),
+		DisplayAttrs:   display(def.suffix),
+		Fields:         def.fields,
 		ExistenceCheck: exists,
 		Operations: operations{
 			logical.ReadOperation:   b.reading(def.read, "Read one."),
@@ -60,25 +57,34 @@ func definitionPathsOf[T any](b *backend, def definition[T], p definitionPaths) 
 			logical.UpdateOperation: b.writing(write, "Change one. Fields that are not given stay."),
 			logical.DeleteOperation: b.writing(def.remove, "Delete one. Refused while something names it."),
 		},
-		HelpSynopsis:    p.synopsis,
-		HelpDescription: p.help,
+		HelpSynopsis:    def.synopsis,
+		HelpDescription: def.help,
 	}}
 }
 
-func (def definition[T]) list(ctx context.Context, c *call) (*logical.Response, error) {
-	names, err := def.catalogue.List(ctx, c.req.Storage)
+// visit calls see for each value of a catalogue, in the order of the names, which it returns.
+func visit[T any](ctx context.Context, s logical.Storage, catalogue *store.Catalogue[T], see func(name string, value T)) ([]string, error) {
+	names, err := catalogue.List(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	info := make(map[string]any, len(names))
 	for _, name := range names {
-		value, err := def.catalogue.Get(ctx, c.req.Storage, name)
+		value, err := catalogue.Get(ctx, s, name)
 		if err != nil {
 			return nil, err
 		}
 		if value != nil {
-			info[name] = def.summarise(*value)
+			see(name, *value)
 		}
+	}
+	return names, nil
+}
+
+func (def definition[T]) list(ctx context.Context, c *call) (*logical.Response, error) {
+	info := map[string]any{}
+	names, err := visit(ctx, c.req.Storage, def.catalogue, func(name string, value T) { info[name] = def.summarise(value) })
+	if err != nil {
+		return nil, err
 	}
 	return logical.ListResponseWithInfo(names, info), nil
 }
@@ -107,21 +113,13 @@ func (def definition[T]) remove(ctx context.Context, c *call) (*logical.Response
 
 // listUsers lists, as `kind "name"`, the objects of a catalogue for which the condition holds.
 func listUsers[T any](ctx context.Context, s logical.Storage, kind string, catalogue *store.Catalogue[T], condition func(T) bool) ([]string, error) {
-	names, err := catalogue.List(ctx, s)
-	if err != nil {
-		return nil, err
-	}
 	var found []string
-	for _, name := range names {
-		value, err := catalogue.Get(ctx, s, name)
-		if err != nil {
-			return nil, err
-		}
-		if value != nil && condition(*value) {
+	_, err := visit(ctx, s, catalogue, func(name string, value T) {
+		if condition(value) {
 			found = append(found, fmt.Sprintf("%s %q", kind, name))
 		}
-	}
-	return found, nil
+	})
+	return found, err
 }
 
 // revise is the revision of what this call writes.
@@ -136,9 +134,6 @@ func (c *call) findShortfalls(ctx context.Context, policy approval.Policy) (shor
 		return nil, false, err
 	}
 	prospect := approval.Check(policy, approval.Person{}, census)
-	if prospect.Satisfiable {
-		return nil, prospect.Known, nil
-	}
 	for _, rule := range prospect.Rules {
 		switch {
 		case rule.Satisfiable:

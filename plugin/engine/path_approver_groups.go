@@ -14,9 +14,19 @@ import (
 )
 
 func (b *backend) pathApproverGroups() []*framework.Path {
-	groups := definition[approval.ApproverGroup]{
-		kind:      "approver group",
+	return definition[approval.ApproverGroup]{
+		kind: "approver group", collection: "approver-groups", suffix: "approver-group",
+		fields: map[string]*framework.FieldSchema{
+			"entity_ids":         {Type: framework.TypeCommaStringSlice, Description: "Ids of Vault entities that belong to the group."},
+			"identity_group_ids": {Type: framework.TypeCommaStringSlice, Description: "Ids of Vault identity groups whose members, also through inner groups, belong to the group."},
+			"description":        {Type: framework.TypeString, Description: "What the group is for."},
+		},
+		synopsis: "Named sets of approvers.",
+		help: `An approver group holds Vault entities and members of Vault identity groups; it needs at least one of either. Who is in it is
+looked up at every decision and again at the claim. Fields that are not given stay as they are. A group that a policy names
+cannot be deleted.`,
 		catalogue: b.store.Groups,
+		write:     writeApproverGroup,
 		describe: func(g approval.ApproverGroup) map[string]any {
 			return viewRevision(g.Revision, map[string]any{
 				"entity_ids":         g.EntityIDs,
@@ -30,19 +40,7 @@ func (b *backend) pathApproverGroups() []*framework.Path {
 		usedBy: func(ctx context.Context, s logical.Storage, name string) ([]string, error) {
 			return listUsers(ctx, s, "policy", b.store.Policies, func(p approval.Policy) bool { return slices.Contains(p.Groups(), name) })
 		},
-	}
-	return definitionPathsOf(b, groups, definitionPaths{
-		prefix: "approver-groups", display: "approver-group", write: writeApproverGroup,
-		fields: map[string]*framework.FieldSchema{
-			"entity_ids":         {Type: framework.TypeCommaStringSlice, Description: "Ids of Vault entities that belong to the group."},
-			"identity_group_ids": {Type: framework.TypeCommaStringSlice, Description: "Ids of Vault identity groups whose members, also through inner groups, belong to the group."},
-			"description":        {Type: framework.TypeString, Description: "What the group is for."},
-		},
-		synopsis: "Named sets of approvers.",
-		help: `An approver group holds Vault entities and members of Vault identity groups; it needs at least one of either. Who is in it is
-looked up at every decision and again at the claim. Fields that are not given stay as they are. A group that a policy names
-cannot be deleted.`,
-	})
+	}.paths(b)
 }
 
 func writeApproverGroup(ctx context.Context, c *call) (*logical.Response, error) {
@@ -95,24 +93,22 @@ func (c *call) warnOfGroup(ctx context.Context, group approval.ApproverGroup) ([
 	warnings = append(warnings, c.askVault(ctx, c.req.Storage, func(ctx context.Context, vault *issuer.Issuer) []string {
 		return prefixEach("identity_group_ids", people.GroupWarnings(ctx, vault.Session(), group.IdentityGroupIDs))
 	})...)
-	names, err := c.store.Policies.List(ctx, c.req.Storage)
+	var users []approval.Policy
+	_, err := visit(ctx, c.req.Storage, c.store.Policies, func(_ string, policy approval.Policy) {
+		if slices.Contains(policy.Groups(), group.Name) {
+			users = append(users, policy)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		policy, err := c.store.Policies.Get(ctx, c.req.Storage, name)
-		if err != nil {
-			return nil, err
-		}
-		if policy == nil || !slices.Contains(policy.Groups(), group.Name) {
-			continue
-		}
-		shortfalls, _, err := c.findShortfalls(ctx, *policy)
+	for _, policy := range users {
+		shortfalls, _, err := c.findShortfalls(ctx, policy)
 		if err != nil {
 			return nil, err
 		}
 		for _, shortfall := range shortfalls {
-			warnings = append(warnings, fmt.Sprintf("policy %q: %s", name, shortfall))
+			warnings = append(warnings, fmt.Sprintf("policy %q: %s", policy.Name, shortfall))
 		}
 	}
 	return warnings, nil

@@ -12,19 +12,8 @@ import (
 )
 
 func (b *backend) pathPolicies() []*framework.Path {
-	policies := definition[approval.Policy]{
-		kind:      "policy",
-		catalogue: b.store.Policies,
-		describe:  viewPolicy,
-		summarise: func(p approval.Policy) map[string]any {
-			return map[string]any{"description": p.Description, "rules": len(p.Rules), "max_ttl": toSeconds(p.MaxTTL)}
-		},
-		usedBy: func(ctx context.Context, s logical.Storage, name string) ([]string, error) {
-			return listUsers(ctx, s, "role", b.store.Roles, func(r approval.Role) bool { return r.Policy == name })
-		},
-	}
-	return definitionPathsOf(b, policies, definitionPaths{
-		prefix: "policies", display: "policy", write: writePolicy,
+	return definition[approval.Policy]{
+		kind: "policy", collection: "policies", suffix: "policy",
 		fields: map[string]*framework.FieldSchema{
 			"rules": {Type: framework.TypeSlice, Description: `Who must approve: a JSON list of {"name", "approver_groups": [...], "approvals": N}. ` +
 				"Every rule must be met; one person counts for at most one of them. Required."},
@@ -42,7 +31,16 @@ func (b *backend) pathPolicies() []*framework.Path {
 		help: `A policy guards roles. A request freezes the policy as it is when it is made; at the claim the quorum must hold under that
 one and under the policy as it is then, so tightening a policy reaches requests that are already approved, and loosening does not.
 Fields that are not given stay as they are. A policy that a role names cannot be deleted.`,
-	})
+		catalogue: b.store.Policies,
+		write:     writePolicy,
+		describe:  viewPolicy,
+		summarise: func(p approval.Policy) map[string]any {
+			return map[string]any{"description": p.Description, "rules": len(p.Rules), "max_ttl": toSeconds(p.MaxTTL)}
+		},
+		usedBy: func(ctx context.Context, s logical.Storage, name string) ([]string, error) {
+			return listUsers(ctx, s, "role", b.store.Roles, func(r approval.Role) bool { return r.Policy == name })
+		},
+	}.paths(b)
 }
 
 func viewPolicy(p approval.Policy) map[string]any {

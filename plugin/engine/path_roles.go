@@ -15,17 +15,8 @@ import (
 )
 
 func (b *backend) pathRoles() []*framework.Path {
-	roles := definition[approval.Role]{
-		kind:      "role",
-		catalogue: b.store.Roles,
-		describe:  viewRole,
-		summarise: func(r approval.Role) map[string]any {
-			return map[string]any{"description": r.Description, "policy": r.Policy, "grant_type": string(r.Gives.Kind())}
-		},
-		usedBy: func(context.Context, logical.Storage, string) ([]string, error) { return nil, nil },
-	}
-	return definitionPathsOf(b, roles, definitionPaths{
-		prefix: "roles", display: "role", write: writeRole,
+	return definition[approval.Role]{
+		kind: "role", collection: "roles", suffix: "role",
 		fields: map[string]*framework.FieldSchema{
 			"policy":         {Type: framework.TypeString, Description: "The approval policy that guards the role. Required."},
 			"grant_type":     {Type: framework.TypeString, Description: "What the role gives: secret, the data that a Vault path returns. Default: secret."},
@@ -47,7 +38,14 @@ Templates in path and data know {{.Request.ID}}, {{.Parameters.NAME}}, {{.TTL}} 
 
 A request freezes what it would execute. If what the role gives, or its policy, changes before the claim, the request has to be
 made again. Fields that are not given stay as they are.`,
-	})
+		catalogue: b.store.Roles,
+		write:     writeRole,
+		describe:  viewRole,
+		summarise: func(r approval.Role) map[string]any {
+			return map[string]any{"description": r.Description, "policy": r.Policy, "grant_type": string(r.Gives.Kind())}
+		},
+		usedBy: func(context.Context, logical.Storage, string) ([]string, error) { return nil, nil },
+	}.paths(b)
 }
 
 func viewRole(r approval.Role) map[string]any {
