@@ -85,16 +85,11 @@ func convertString(value any) (string, error) {
 }
 
 func convertBool(value any) (bool, error) {
-	switch value := value.(type) {
-	case bool:
-		return value, nil
-	case string:
-		switch value {
-		case "true":
-			return true, nil
-		case "false":
-			return false, nil
-		}
+	switch value {
+	case true, "true":
+		return true, nil
+	case false, "false":
+		return false, nil
 	}
 	return false, fmt.Errorf("%s is not accepted; it must be true or false", quoteShort(value))
 }
@@ -128,10 +123,9 @@ const maxSeconds = 100 * 366 * 24 * 60 * 60
 
 // convertSeconds accepts whole seconds from 1, as a number or as Vault writes durations: 90, "90", "90s", "1h30m", "7d".
 func convertSeconds(value any) (int, error) {
-	wrong := fmt.Errorf("%s is not accepted; it must be whole seconds from 1, such as 3600 or 1h", quoteShort(value))
 	duration, err := parseutil.ParseDurationSecond(formatNumeral(value))
 	if err != nil || duration < time.Second || duration%time.Second != 0 || duration/time.Second > maxSeconds {
-		return 0, wrong
+		return 0, fmt.Errorf("%s is not accepted; it must be whole seconds from 1, such as 3600 or 1h", quoteShort(value))
 	}
 	return int(duration / time.Second), nil
 }
@@ -141,7 +135,7 @@ const maxWords = 10_000
 
 // convertWords accepts a list of strings, or one string with commas.
 func convertWords(value any) ([]string, error) {
-	var words []string
+	words := []string{}
 	switch value := value.(type) {
 	case string:
 		if strings.HasPrefix(strings.TrimSpace(value), "[") {
@@ -155,7 +149,7 @@ func convertWords(value any) ([]string, error) {
 			words = strings.Split(value, ",")
 		}
 	case []string:
-		words = slices.Clone(value)
+		words = append(words, value...)
 	case []any:
 		for _, item := range value {
 			word, ok := item.(string)
@@ -180,9 +174,6 @@ func convertWords(value any) ([]string, error) {
 			return nil, fmt.Errorf("%s is there twice", quoteShort(words[i]))
 		}
 		seen[words[i]] = true
-	}
-	if words == nil {
-		words = []string{}
 	}
 	return words, nil
 }

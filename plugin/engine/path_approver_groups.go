@@ -49,10 +49,7 @@ func writeApproverGroup(ctx context.Context, c *call) (*logical.Response, error)
 		return nil, err
 	}
 	warnings, err := c.warnOfGroup(ctx, group)
-	if err != nil {
-		return nil, err
-	}
-	return answerWarnings(warnings), nil
+	return answerWarnings(warnings), err
 }
 
 func (c *call) storeApproverGroup(ctx context.Context, name string) (approval.ApproverGroup, error) {

@@ -140,12 +140,10 @@ func mergeRole(name string, current *approval.Role, d *framework.FieldData) (app
 		return role, refusal.Newf("", "grant_type is %q; accepted is %q", kind, string(grant.KindSecret))
 	}
 	fill(d, "path", &gives.Path)
+	fill(d, "operation", (*string)(&gives.Operation))
 	fill(d, "data", &gives.Data)
 	fill(d, "grant_policies", &gives.GrantPolicies)
 	fill(d, "allow_unleased", &gives.AllowUnleased)
-	if operation, given := d.GetOk("operation"); given {
-		gives.Operation = grant.Operation(fmt.Sprint(operation))
-	}
 	if _, given := d.GetOk("parameters"); given {
 		gives.Parameters = grant.Parameters{}
 		for parameter, item := range field[map[string]any](d, "parameters") {

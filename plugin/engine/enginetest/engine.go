@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -27,7 +28,7 @@ type Engine struct {
 
 	backend logical.Backend
 	storage logical.Storage
-	people  map[string]bool
+	people  []string
 	proxy   *httptest.Server
 }
 
@@ -37,10 +38,7 @@ func New(ctx context.Context, vaultAddress string, step Step, people ...string) 
 	if err != nil {
 		return nil, fmt.Errorf("the address of Vault: %w", err)
 	}
-	e := &Engine{storage: watch.Storage(&logical.InmemStorage{}, step), people: map[string]bool{}}
-	for _, id := range people {
-		e.people[id] = true
-	}
+	e := &Engine{storage: watch.Storage(&logical.InmemStorage{}, step), people: people}
 	e.proxy = httptest.NewServer(watch.HTTP(vault, step))
 	e.Address = e.proxy.URL
 	return e, e.Restart(ctx)
@@ -94,12 +92,12 @@ func (e *Engine) handle(ctx context.Context, req *logical.Request) (*logical.Res
 // bystanders answers for Vault's identity store.
 type bystanders struct {
 	logical.StaticSystemView
-	people map[string]bool
+	people []string
 }
 
 // EntityInfo knows the people of the engine and nobody else.
 func (b bystanders) EntityInfo(id string) (*logical.Entity, error) {
-	if !b.people[id] {
+	if !slices.Contains(b.people, id) {
 		return nil, nil
 	}
 	return &logical.Entity{ID: id, Name: id, Aliases: []*logical.Alias{{MountAccessor: "login", Name: id}}}, nil
