@@ -44,7 +44,7 @@ func respond(response *logical.Response, err error) (*logical.Response, error) {
 
 type operations = map[logical.Operation]framework.OperationHandler
 
-// action is a path that does one thing when it is written to.
+// action is a path that is a verb, and does that when it is written to.
 func (b *backend) action(
 	verb, suffix string, fields map[string]*framework.FieldSchema, h handler, synopsis, help string,
 ) *framework.Path {

@@ -63,7 +63,9 @@ func (def definition[T]) paths(b *backend) []*framework.Path {
 }
 
 // visit calls see for each value of a catalogue, in the order of the names, which it returns.
-func visit[T any](ctx context.Context, s logical.Storage, catalogue *store.Catalogue[T], see func(name string, value T)) ([]string, error) {
+func visit[T any](
+	ctx context.Context, s logical.Storage, catalogue *store.Catalogue[T], see func(name string, value T),
+) ([]string, error) {
 	names, err := catalogue.List(ctx, s)
 	if err != nil {
 		return nil, err
