@@ -1,11 +1,14 @@
 package engine_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
 func TestPeriodicWorkDestroysReplacedSecrets(t *testing.T) {
@@ -36,12 +39,22 @@ func TestEngineCanLogInAfterARotationWhoseWriteFailed(t *testing.T) {
 	for _, how := range []fault{refuses, losesReply} {
 		t.Run(string(how), func(t *testing.T) {
 			f := newFailingFixture(t)
+			must(t, f.engine.Periodic(t.Context())) // logs in
+			before, err := f.mount.EngineTokens(t.Context())
+			must(t, err)
 			f.failAt("storage put config", how)
 			if _, err := f.engine.Call(t.Context(), logical.UpdateOperation, "", "config/rotate-root", nil); err == nil {
 				t.Error("the rotation reports success")
 			}
 			f.stopFailing()
 			must(t, f.engine.Periodic(t.Context()))
+			vaulttest.Eventually(t, "the logins that are not used any more to end", func(ctx context.Context) error {
+				live, err := f.mount.EngineTokens(ctx)
+				if err == nil && len(live) > len(before) {
+					err = fmt.Errorf("%d logins live, %d did before", len(live), len(before))
+				}
+				return err
+			})
 			f.endEngineTokens()
 			approved := f.makeApproved()
 			f.mustCall("alice", "claim", map[string]any{"id": approved})

@@ -220,6 +220,7 @@ func rotateRoot(ctx context.Context, c *call) (*logical.Response, error) {
 			errors.Join(err, current.Session().DestroySecretID(ctx, secretID)))
 	}
 	if err := c.putConfig(ctx, c.req.Storage, next, made); err != nil {
+		made.Session().Retire() //nolint:contextcheck // its login ends after the call
 		return nil, err
 	}
 	if err := c.destroyRetired(ctx, c.req.Storage, next, made); err != nil {
