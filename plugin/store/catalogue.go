@@ -12,8 +12,8 @@ import (
 // Catalogue keeps named objects of one kind, with a read-through cache. What it returns is shared: do not change it.
 type Catalogue[T any] struct {
 	prefix string
-	mu     sync.RWMutex
-	cache  map[string]*T
+	mu     sync.Mutex
+	cache  map[string]*T // by key
 }
 
 func newCatalogue[T any](prefix string) *Catalogue[T] {
@@ -22,18 +22,19 @@ func newCatalogue[T any](prefix string) *Catalogue[T] {
 
 // Get returns the object of that name, or nil. An invalid name returns nil.
 func (c *Catalogue[T]) Get(ctx context.Context, s logical.Storage, name string) (*T, error) {
-	c.mu.RLock()
-	value := c.cache[name]
-	c.mu.RUnlock()
-	if value != nil || text.CheckName(name) != nil {
-		return value, nil
+	if text.CheckName(name) != nil {
+		return nil, nil
 	}
+	key := c.prefix + name
 	// The lock is held while reading: else the old object could be cached after a write or an invalidation.
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	value, err := readObject[T](ctx, s, c.prefix+name)
+	if value := c.cache[key]; value != nil {
+		return value, nil
+	}
+	value, err := readObject[T](ctx, s, key)
 	if err == nil && value != nil {
-		c.cache[name] = value
+		c.cache[key] = value
 	}
 	return value, err
 }
@@ -43,14 +44,15 @@ func (c *Catalogue[T]) Put(ctx context.Context, s logical.Storage, name string, 
 	if err := text.CheckName(name); err != nil {
 		return err
 	}
+	key := c.prefix + name
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// A failed write may have reached the storage or not, so the object is read again at the next use.
-	delete(c.cache, name)
-	if err := writeObject(ctx, s, c.prefix+name, value); err != nil {
+	delete(c.cache, key)
+	if err := writeObject(ctx, s, key, &value); err != nil {
 		return err
 	}
-	c.cache[name] = &value
+	c.cache[key] = &value
 	return nil
 }
 
@@ -59,10 +61,11 @@ func (c *Catalogue[T]) Delete(ctx context.Context, s logical.Storage, name strin
 	if text.CheckName(name) != nil {
 		return nil
 	}
+	key := c.prefix + name
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.cache, name)
-	return remove(ctx, s, c.prefix+name)
+	delete(c.cache, key)
+	return remove(ctx, s, key)
 }
 
 // List returns the names in order.
@@ -70,26 +73,32 @@ func (c *Catalogue[T]) List(ctx context.Context, s logical.Storage) ([]string, e
 	return list(ctx, s, c.prefix)
 }
 
-func (c *Catalogue[T]) forget(name string) {
+// forget makes the next use read what is at the key again; a key of another catalogue is not in the cache.
+func (c *Catalogue[T]) forget(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.cache, name)
+	delete(c.cache, key)
 }
 
 // Single keeps the one object of its kind.
-type Single[T any] struct{ all *Catalogue[T] }
+type Single[T any] struct {
+	all *Catalogue[T]
+	key string
+}
+
+func newSingle[T any](key string) *Single[T] { return &Single[T]{newCatalogue[T](""), key} }
 
 // Get returns the object, or nil.
 func (s *Single[T]) Get(ctx context.Context, storage logical.Storage) (*T, error) {
-	return s.all.Get(ctx, storage, ConfigKey)
+	return s.all.Get(ctx, storage, s.key)
 }
 
 // Put writes the object.
 func (s *Single[T]) Put(ctx context.Context, storage logical.Storage, value T) error {
-	return s.all.Put(ctx, storage, ConfigKey, value)
+	return s.all.Put(ctx, storage, s.key, value)
 }
 
 // Delete removes the object.
 func (s *Single[T]) Delete(ctx context.Context, storage logical.Storage) error {
-	return s.all.Delete(ctx, storage, ConfigKey)
+	return s.all.Delete(ctx, storage, s.key)
 }

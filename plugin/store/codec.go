@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -24,67 +25,64 @@ type envelope[T any] struct {
 	Body    *T  `json:"body"`
 }
 
-func writeObject[T any](ctx context.Context, s logical.Storage, key string, value T) error {
-	text, err := json.Marshal(envelope[T]{Version: envelopeVersion, Body: &value})
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", key, err)
-	}
-	return put(ctx, s, key, text)
+func writeObject[T any](ctx context.Context, s logical.Storage, key string, value *T) error {
+	return write(ctx, s, key, envelope[T]{Version: envelopeVersion, Body: value})
 }
 
 // readObject returns nil without an error when there is nothing at the key.
 func readObject[T any](ctx context.Context, s logical.Storage, key string) (*T, error) {
-	text, err := get(ctx, s, key)
-	if err != nil || text == nil {
-		return nil, err
-	}
-	object, err := decode[envelope[T]](text, envelopeVersion)
-	if err == nil && object.Body == nil {
-		err = errors.New("it holds nothing")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w: %w", key, ErrUnreadable, err)
-	}
-	return object.Body, nil
+	return read(ctx, s, key, func(text []byte) (*T, error) {
+		object, err := decode[envelope[T]](text, envelopeVersion)
+		if err == nil && object.Body == nil {
+			err = errors.New("it holds nothing")
+		}
+		return object.Body, err
+	})
 }
 
-func writeRequest(ctx context.Context, s logical.Storage, key string, r approval.Request) error {
-	text, err := json.Marshal(r.Record)
+// readRequest returns the request at the key, which ends with its id, or nil.
+func readRequest(ctx context.Context, s logical.Storage, key string) (*approval.Request, error) {
+	return read(ctx, s, key, func(text []byte) (*approval.Request, error) {
+		record, err := decode[approval.Record](text, approval.RecordVersion)
+		if err != nil {
+			return nil, err
+		}
+		if record.Events == nil { // a new request has none, and says so
+			return nil, errors.New("it is damaged: its events are missing")
+		}
+		r, err := approval.Replay(record)
+		if err != nil {
+			return nil, fmt.Errorf("it is damaged: %w", err)
+		}
+		if r.ID != path.Base(key) {
+			return nil, fmt.Errorf("it is damaged: it is that of request %s", r.ID)
+		}
+		return &r, nil
+	})
+}
+
+func write(ctx context.Context, s logical.Storage, key string, value any) error {
+	text, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", key, err)
 	}
-	return put(ctx, s, key, text)
+	if err := s.Put(ctx, &logical.StorageEntry{Key: key, Value: text}); err != nil {
+		return fmt.Errorf("writing %s: %w", key, err)
+	}
+	return nil
 }
 
-// readRequest returns the request at the key, or nil.
-func readRequest(ctx context.Context, s logical.Storage, key, id string) (*approval.Request, error) {
-	text, err := get(ctx, s, key)
-	if err != nil || text == nil {
+// read returns what understand makes of the text at the key, or nil without an error when there is nothing.
+func read[T any](ctx context.Context, s logical.Storage, key string, understand func(text []byte) (*T, error)) (*T, error) {
+	entry, err := get(ctx, s, key)
+	if err != nil || entry == nil {
 		return nil, err
 	}
-	r, err := decodeRequest(text, id)
+	value, err := understand(entry.Value)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w: %w", key, ErrUnreadable, err)
 	}
-	return &r, nil
-}
-
-func decodeRequest(text []byte, id string) (approval.Request, error) {
-	record, err := decode[approval.Record](text, approval.RecordVersion)
-	if err != nil {
-		return approval.Request{}, err
-	}
-	if record.Events == nil { // a new request has none, and says so
-		return approval.Request{}, errors.New("it is damaged: its events are missing")
-	}
-	r, err := approval.Replay(record)
-	if err != nil {
-		return approval.Request{}, fmt.Errorf("it is damaged: %w", err)
-	}
-	if r.ID != id {
-		return approval.Request{}, fmt.Errorf("it is damaged: it is that of request %s", r.ID)
-	}
-	return r, nil
+	return value, nil
 }
 
 // decode refuses whatever it does not know: half a policy must not pass for a policy. The version comes first, so that

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,7 +33,7 @@ func MadeAt(id string) time.Time {
 // NewID returns the id for a new request: a UUIDv7, so that ids sort by time and carry their month. Its last 20 bits are
 // a keyed hash of the requester's entity id, so that a person's own ended requests are found by their ids alone.
 func (q *Requests) NewID(ctx context.Context, s logical.Storage, requester string) (string, error) {
-	seed, err := q.seed.demand(ctx, s)
+	key, err := q.demandSeed(ctx, s)
 	if err != nil {
 		return "", err
 	}
@@ -42,7 +41,7 @@ func (q *Requests) NewID(ctx context.Context, s logical.Storage, requester strin
 	if err != nil {
 		return "", fmt.Errorf("making a request id: %w", err)
 	}
-	return markID(id, seed, requester).String(), nil
+	return markID(id, key, requester).String(), nil
 }
 
 // MayBeOf reports whether an id can be that of a request of this person. For the ids of others it errs once in a
@@ -52,16 +51,16 @@ func (q *Requests) MayBeOf(ctx context.Context, s logical.Storage, id, requester
 	if !ours {
 		return false, nil
 	}
-	seed, err := q.seed.find(ctx, s)
-	if err != nil || seed == nil {
+	key, err := q.seed.Get(ctx, s)
+	if err != nil || key == nil {
 		return false, err
 	}
-	return markID(parsed, seed, requester) == parsed, nil
+	return markID(parsed, key, requester) == parsed, nil
 }
 
 // markID is the id with the mark of its requester in its last 20 bits: the first 20 bits of an HMAC-SHA256.
-func markID(id uuid.UUID, seed []byte, requester string) uuid.UUID {
-	mac := hmac.New(sha256.New, seed)
+func markID(id uuid.UUID, key *seed, requester string) uuid.UUID {
+	mac := hmac.New(sha256.New, key[:])
 	mac.Write([]byte(requester))
 	sum := mac.Sum(nil)
 	id[13] = id[13]&0xF0 | sum[0]>>4
@@ -70,69 +69,42 @@ func markID(id uuid.UUID, seed []byte, requester string) uuid.UUID {
 	return id
 }
 
-const seedBytes = 32
+// seed is the key of the marks, one for a mount.
+type seed [32]byte
 
-// seed is the key of the marks. It is made once for a mount, and written with the first request, so that a question that
-// is refused leaves nothing behind.
-type seed struct {
-	mu      sync.Mutex
-	cached  []byte
-	written bool
-}
+// MarshalText returns the hex that is stored.
+func (k *seed) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, k[:]), nil }
 
-// find returns the seed, or nil while no request was made.
-func (k *seed) find(ctx context.Context, s logical.Storage) ([]byte, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.read(ctx, s)
-}
-
-// demand returns the seed, and makes it if there is none.
-func (k *seed) demand(ctx context.Context, s logical.Storage) ([]byte, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	known, err := k.read(ctx, s)
-	if err != nil || known != nil {
-		return known, err
+// UnmarshalText reads what MarshalText returned.
+func (k *seed) UnmarshalText(text []byte) error {
+	key, err := hex.DecodeString(string(text))
+	if err != nil || len(key) != len(k) {
+		return fmt.Errorf("it is not the hex of %d bytes", len(k))
 	}
-	k.cached = make([]byte, seedBytes)
-	_, _ = rand.Read(k.cached) // it never fails
-	return k.cached, nil
-}
-
-// save writes a seed that was made and not written yet.
-func (k *seed) save(ctx context.Context, s logical.Storage) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.written || k.cached == nil {
-		return nil
-	}
-	if err := writeObject(ctx, s, SeedKey, hex.EncodeToString(k.cached)); err != nil {
-		return err
-	}
-	k.written = true
+	copy(k[:], key)
 	return nil
 }
 
-// read returns the seed, or nil; the caller holds mu.
-func (k *seed) read(ctx context.Context, s logical.Storage) ([]byte, error) {
-	if k.cached != nil {
-		return k.cached, nil
+// demandSeed returns the seed, and makes it if there is none.
+func (q *Requests) demandSeed(ctx context.Context, s logical.Storage) (*seed, error) {
+	known, err := q.seed.Get(ctx, s)
+	if err != nil || known != nil {
+		return known, err
 	}
-	stored, err := readObject[string](ctx, s, SeedKey)
-	if err != nil || stored == nil {
-		return nil, err
-	}
-	key, err := hex.DecodeString(*stored)
-	if err != nil || len(key) != seedBytes {
-		return nil, fmt.Errorf("reading %s: %w: it is not the hex of %d bytes", SeedKey, ErrUnreadable, seedBytes)
-	}
-	k.cached, k.written = key, true
-	return key, nil
+	made := &seed{}
+	_, _ = rand.Read(made[:]) // it never fails
+	q.madeSeed.CompareAndSwap(nil, made)
+	return q.madeSeed.Load(), nil
 }
 
-func (k *seed) forget() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.cached, k.written = nil, false
+// saveSeed writes a seed that was made and not written yet.
+func (q *Requests) saveSeed(ctx context.Context, s logical.Storage) error {
+	made := q.madeSeed.Load()
+	if made == nil {
+		return nil
+	}
+	if known, err := q.seed.Get(ctx, s); err != nil || known != nil {
+		return err
+	}
+	return q.seed.Put(ctx, s, *made)
 }

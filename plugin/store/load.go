@@ -125,7 +125,7 @@ func (x *index) read(ctx context.Context, s logical.Storage, l *load, id uuid.UU
 	if written {
 		return nil
 	}
-	r, err := readRequest(ctx, s, openPrefix+id.String(), id.String())
+	r, err := readRequest(ctx, s, openPrefix+id.String())
 	// A record that is damaged, or that another release wrote, must not keep everybody from everything.
 	unreadable := errors.Is(err, ErrUnreadable)
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,7 +16,10 @@ import (
 // that nobody else changes the same one meanwhile.
 type Requests struct {
 	index *index
-	seed  seed
+	seed  *Single[seed]
+	// madeSeed is the seed of a mount that has none yet. It is written with the first request, so that a question that is
+	// refused leaves nothing behind.
+	madeSeed atomic.Pointer[seed]
 }
 
 // Entry is an open request as the index lists it.
@@ -34,7 +38,7 @@ func (q *Requests) Load(ctx context.Context, s logical.Storage, id string) (*app
 	if !ours {
 		return nil, nil
 	}
-	return readRequest(ctx, s, key, id)
+	return readRequest(ctx, s, key)
 }
 
 // LoadOpen returns the request if it is open, or nil. It reads nothing but the record.
@@ -42,7 +46,7 @@ func (q *Requests) LoadOpen(ctx context.Context, s logical.Storage, id string) (
 	if _, ours := parseID(id); !ours {
 		return nil, nil
 	}
-	return readRequest(ctx, s, openPrefix+id, id)
+	return readRequest(ctx, s, openPrefix+id)
 }
 
 // Save stores an open request, in one write. After an error it may be stored or not.
@@ -59,7 +63,7 @@ func (q *Requests) Save(ctx context.Context, s logical.Storage, r approval.Reque
 }
 
 func (q *Requests) write(ctx context.Context, s logical.Storage, id uuid.UUID, r approval.Request) error {
-	err := writeRequest(ctx, s, openPrefix+r.ID, r)
+	err := write(ctx, s, openPrefix+r.ID, r.Record)
 	if err != nil {
 		q.index.distrust(id)
 	}
@@ -74,7 +78,7 @@ func (q *Requests) File(ctx context.Context, s logical.Storage, r approval.Reque
 		return errNotOurs(r.ID)
 	}
 	key, _ := endedKey(r.ID)
-	err := writeRequest(ctx, s, key, r)
+	err := write(ctx, s, key, r.Record)
 	if err == nil {
 		err = remove(ctx, s, openPrefix+r.ID)
 	}
@@ -116,7 +120,7 @@ func (q *Requests) Create(
 	case r.Ask.Requester.EntityID != requester:
 		return approval.Request{}, fmt.Errorf("request %s is one of %q, not of %q", r.ID, r.Ask.Requester.EntityID, requester)
 	}
-	if err := q.seed.save(ctx, s); err != nil {
+	if err := q.saveSeed(ctx, s); err != nil {
 		return approval.Request{}, err
 	}
 	if err := q.write(ctx, s, id, r); err != nil {

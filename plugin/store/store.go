@@ -49,54 +49,36 @@ type Store[C any] struct {
 // New returns a store with empty caches.
 func New[C any]() *Store[C] {
 	return &Store[C]{
-		Config:   &Single[C]{newCatalogue[C]("")},
+		Config:   newSingle[C](ConfigKey),
 		Groups:   newCatalogue[approval.ApproverGroup](groupPrefix),
 		Policies: newCatalogue[approval.Policy](policyPrefix),
 		Roles:    newCatalogue[approval.Role](rolePrefix),
-		Requests: &Requests{index: newIndex()},
+		Requests: &Requests{index: newIndex(), seed: newSingle[seed](SeedKey)},
 	}
 }
 
 // Invalidate forgets what is cached of a key that another node wrote.
 func (s *Store[C]) Invalidate(key string) {
-	switch {
-	case key == ConfigKey:
-		s.Config.all.forget(ConfigKey)
-	case key == SeedKey:
-		s.Requests.seed.forget()
-	case strings.HasPrefix(key, groupPrefix):
-		s.Groups.forget(strings.TrimPrefix(key, groupPrefix))
-	case strings.HasPrefix(key, policyPrefix):
-		s.Policies.forget(strings.TrimPrefix(key, policyPrefix))
-	case strings.HasPrefix(key, rolePrefix):
-		s.Roles.forget(strings.TrimPrefix(key, rolePrefix))
-	case strings.HasPrefix(key, openPrefix):
-		if id, ours := parseID(strings.TrimPrefix(key, openPrefix)); ours {
+	if name, open := strings.CutPrefix(key, openPrefix); open {
+		if id, ours := parseID(name); ours {
 			s.Requests.index.distrust(id)
 		}
+		return
 	}
+	s.Config.all.forget(key)
+	s.Groups.forget(key)
+	s.Policies.forget(key)
+	s.Roles.forget(key)
+	s.Requests.seed.all.forget(key)
 }
 
 // get returns nil without an error when there is nothing at the key.
-func get(ctx context.Context, s logical.Storage, key string) ([]byte, error) {
+func get(ctx context.Context, s logical.Storage, key string) (*logical.StorageEntry, error) {
 	entry, err := s.Get(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", key, err)
 	}
-	if entry == nil {
-		return nil, nil
-	}
-	if entry.Value == nil {
-		return []byte{}, nil
-	}
-	return entry.Value, nil
-}
-
-func put(ctx context.Context, s logical.Storage, key string, value []byte) error {
-	if err := s.Put(ctx, &logical.StorageEntry{Key: key, Value: value}); err != nil {
-		return fmt.Errorf("writing %s: %w", key, err)
-	}
-	return nil
+	return entry, nil
 }
 
 // list returns the keys under a prefix in order.
