@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/btree"
 	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
 )
@@ -15,17 +16,21 @@ import (
 type index struct {
 	mu   sync.Mutex
 	tree *btree.BTreeG[item]
-	// people are, by entity id, those who have an open request or create one.
-	people map[string]*person
-	words  words
+	// places are, by entity id, how many requests people are creating.
+	places map[string]int
+	// words are those that a listing refers to, or once did: there may be a hundred thousand requests about few people,
+	// roles and groups. Package unique would forget a word that no [unique.Handle] stands for.
+	words map[string]string
 
+	// wanted says that somebody asked for the index. Until then it is not kept: who asks first reads everything.
+	wanted bool
 	// listed says that the ids of all open requests are in tree or in stale.
 	listed bool
 	// stale are ids of which the storage may hold something else than tree: they were not read yet, another node wrote
-	// them, or a write failed.
-	stale map[uuid.UUID]struct{}
-	// load is the reading of stale ids that is under way, or nil.
-	load *load
+	// them, or a write failed. Each has the number of when it became so, in the count of doubts.
+	stale  map[uuid.UUID]int
+	doubts int
+	loads  singleflight.Group
 }
 
 // item is an open request. Its listing is never changed, so that it can be read without the lock.
@@ -34,166 +39,106 @@ type item struct {
 	listing *approval.Listing
 }
 
-// person is what one has open.
-type person struct {
-	open map[*approval.Listing]struct{}
-	// places are those of requests that are being created.
-	places int
-}
-
 // degree is the width of the tree; the most usual one.
 const degree = 32
 
 func newIndex() *index {
-	x := &index{words: words{single: map[string]string{}, lists: map[string][]string{}}, stale: map[uuid.UUID]struct{}{}}
-	x.clear()
-	return x
+	return &index{
+		tree:   btree.NewG(degree, func(a, b item) bool { return string(a.id[:]) < string(b.id[:]) }),
+		places: map[string]int{},
+		words:  map[string]string{},
+		stale:  map[uuid.UUID]int{},
+	}
 }
 
-// clear forgets all listings; the caller holds mu.
-func (x *index) clear() {
-	x.tree = btree.NewG(degree, func(a, b item) bool { return string(a.id[:]) < string(b.id[:]) })
-	x.people = map[string]*person{}
-}
-
-// put takes what was written of an open request.
-func (x *index) put(id uuid.UUID, l approval.Listing) {
+// put takes what was written of an open request; nil if it is not open any more.
+func (x *index) put(id uuid.UUID, l *approval.Listing) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.take(id, l)
 }
 
 // take is put for a caller who holds mu.
-func (x *index) take(id uuid.UUID, l approval.Listing) {
-	if x.load != nil {
-		x.load.written[id] = struct{}{}
+func (x *index) take(id uuid.UUID, l *approval.Listing) {
+	delete(x.stale, id)
+	switch {
+	case !x.wanted:
+	case l == nil:
+		x.tree.Delete(item{id: id})
+	default:
+		x.intern(l)
+		x.tree.ReplaceOrInsert(item{id, l})
 	}
-	x.insert(id, l)
-}
-
-// remove takes it that the request is not open any more.
-func (x *index) remove(id uuid.UUID) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.load != nil {
-		x.load.written[id] = struct{}{}
-	}
-	x.erase(id)
 }
 
 // distrust makes the next use of the index read the request again.
 func (x *index) distrust(id uuid.UUID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.listed || x.load != nil { // else the first load reads everything
-		x.stale[id] = struct{}{}
+	if x.wanted {
+		x.doubt(id)
 	}
 }
 
-// insert and erase keep tree and people; the caller holds mu.
-func (x *index) insert(id uuid.UUID, l approval.Listing) {
-	x.erase(id)
-	l.Requester, l.Role = x.words.intern(l.Requester), x.words.intern(l.Role)
-	l.Groups = x.words.internList(l.Groups)
-	for i, decider := range l.Deciders {
-		l.Deciders[i] = x.words.intern(decider)
-	}
-	x.tree.ReplaceOrInsert(item{id, &l})
-	x.personOf(l.Requester).open[&l] = struct{}{}
-}
-
-func (x *index) erase(id uuid.UUID) {
-	old, there := x.tree.Delete(item{id: id})
-	if !there {
-		return
-	}
-	delete(x.people[old.listing.Requester].open, old.listing)
-	x.forgetIdle(old.listing.Requester)
-}
-
-func (x *index) personOf(requester string) *person {
-	p := x.people[requester]
-	if p == nil {
-		p = &person{open: map[*approval.Listing]struct{}{}}
-		x.people[requester] = p
-	}
-	return p
-}
-
-func (x *index) forgetIdle(requester string) {
-	if p := x.people[requester]; len(p.open) == 0 && p.places == 0 {
-		delete(x.people, requester)
-	}
+// doubt is distrust for a caller who holds mu.
+func (x *index) doubt(id uuid.UUID) {
+	x.doubts++
+	x.stale[id] = x.doubts
 }
 
 // takePlace counts the requests of a person that wait, and those that are being created; from then on the caller's is
-// one of these, until it fills the place or leaves it.
+// one of these, until it leaves the place.
 func (x *index) takePlace(requester string, now time.Time) (waiting int) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	p := x.personOf(requester)
-	waiting = p.places
-	for l := range p.open {
-		if l.Waiting(now) {
+	tree := x.tree.Clone()
+	waiting = x.places[requester]
+	x.places[requester]++
+	x.mu.Unlock()
+	tree.Ascend(func(i item) (goOn bool) {
+		if i.listing.Requester == requester && i.listing.Waiting(now) {
 			waiting++
 		}
-	}
-	p.places++
+		return true
+	})
 	return waiting
 }
 
-// fillPlace puts the new request where its place was, so that it is counted once at every moment.
-func (x *index) fillPlace(id uuid.UUID, l approval.Listing) {
+// leavePlace puts the new request, if there is one, where its place was, so that it is counted once at every moment.
+func (x *index) leavePlace(requester string, made *item) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.take(id, l)
-	x.people[l.Requester].places--
+	if made != nil {
+		x.take(made.id, made.listing)
+	}
+	if x.places[requester]--; x.places[requester] == 0 {
+		delete(x.places, requester)
+	}
 }
 
-func (x *index) leavePlace(requester string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.people[requester].places--
-	x.forgetIdle(requester)
-}
-
-// descend visits the open requests, the newest first: those older than the given id, or all for the zero one. It holds
-// no lock meanwhile; what is written meanwhile is not seen.
+// descend visits the open requests, the newest first: those older than the given id. It holds no lock meanwhile; what is
+// written meanwhile is not seen.
 func (x *index) descend(older uuid.UUID, visit func(item) (goOn bool)) {
 	x.mu.Lock()
 	tree := x.tree.Clone() // copies when somebody writes
 	x.mu.Unlock()
-	if older == uuid.Nil {
-		tree.Descend(visit)
-		return
-	}
 	tree.DescendLessOrEqual(item{id: older}, func(i item) bool { return i.id == older || visit(i) })
 }
 
-// words holds each word that a listing refers to, or once did, in one place: there may be a hundred thousand requests
-// about few people, roles and groups. Package unique would forget a word that no [unique.Handle] stands for.
-type words struct {
-	single map[string]string
-	lists  map[string][]string
+// intern holds the words of the listing in one place each. The caller holds mu, and nobody else has the listing.
+func (x *index) intern(l *approval.Listing) {
+	l.Requester, l.Role = x.internWord(l.Requester), x.internWord(l.Role)
+	for _, list := range [][]string{l.Groups, l.Deciders} {
+		for i, word := range list {
+			list[i] = x.internWord(word)
+		}
+	}
 }
 
-func (w words) intern(word string) string {
-	known, there := w.single[word]
+func (x *index) internWord(word string) string {
+	known, there := x.words[word]
 	if !there {
 		known = strings.Clone(word)
-		w.single[known] = known
-	}
-	return known
-}
-
-func (w words) internList(list []string) []string {
-	joined := strings.Join(list, "\x00")
-	known, there := w.lists[joined]
-	if !there {
-		for _, word := range list {
-			known = append(known, w.intern(word))
-		}
-		w.lists[joined] = known
+		x.words[known] = known
 	}
 	return known
 }

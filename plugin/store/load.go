@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -17,83 +16,67 @@ import (
 // loadWidth is how many records are read at once.
 const loadWidth = 16
 
-// load is one reading of what the index does not know. Whoever uses the index first does it for all who come meanwhile.
-type load struct {
-	// done is closed at its end. Then err says why it failed; it is nil too if its caller left, and another takes over.
-	done chan struct{}
-	err  error
-	// written are ids that were written since the load began; what it reads of them may be older. Guarded by index.mu.
-	written map[uuid.UUID]struct{}
-}
-
-// awaitIndex returns when the index knows what the storage held at the time of the call. Nothing is locked while it reads.
-func (q *Requests) awaitIndex(ctx context.Context, s logical.Storage) error {
-	for {
-		current, own := q.index.joinLoad()
-		switch {
-		case current == nil:
-			return nil
-		case own:
-			return q.run(ctx, s, current)
-		}
+// await returns when the index knows what the storage held at the time of the call. Whoever comes first reads for all who
+// come meanwhile. Nothing is locked while it reads.
+func (x *index) await(ctx context.Context, s logical.Storage) error {
+	for loads := 0; loads < 2 && !x.isFresh(); { // the first may have begun before the call
+		load := x.loads.DoChan("", func() (any, error) {
+			err := x.load(ctx, s)
+			if ctx.Err() != nil {
+				return 0, nil //nolint:nilerr // its caller left, and another takes over
+			}
+			return 1, err
+		})
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting until the open requests are read: %w", ctx.Err())
-		case <-current.done:
-			if current.err != nil {
-				return current.err
+		case done := <-load:
+			if done.Err != nil {
+				return done.Err
 			}
+			loads += done.Val.(int)
 		}
 	}
+	return nil
 }
 
-// joinLoad returns the load under way, or a new one, which is the caller's own to run, or nil if there is nothing to read.
-func (x *index) joinLoad() (current *load, own bool) {
+func (x *index) isFresh() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.load != nil || (x.listed && len(x.stale) == 0) {
-		return x.load, false
-	}
-	if !x.listed {
-		x.clear()
-	}
-	x.load = &load{done: make(chan struct{}), written: map[uuid.UUID]struct{}{}}
-	return x.load, true
+	return x.listed && len(x.stale) == 0
 }
 
-func (q *Requests) run(ctx context.Context, s logical.Storage, l *load) (err error) {
-	defer func() { q.index.finishLoad(ctx, l, err) }()
-	ids, err := q.index.findStale(ctx, s)
+// load reads what the index does not know.
+func (x *index) load(ctx context.Context, s logical.Storage) error {
+	stale, err := x.findStale(ctx, s)
 	if err != nil {
 		return err
 	}
 	var group errgroup.Group // one that fails keeps nobody from reading the others
 	group.SetLimit(loadWidth)
-	for _, id := range ids {
-		group.Go(func() error { return q.index.read(ctx, s, l, id) })
+	for id, doubt := range stale {
+		group.Go(func() error { return x.read(ctx, s, id, doubt) })
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("reading the open requests: %w", err)
 	}
+	x.trim()
 	return nil
 }
 
-func (x *index) finishLoad(ctx context.Context, l *load, err error) {
+// trim gives back the room of the map that held the ids of all open requests.
+func (x *index) trim() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.load = nil
 	if len(x.stale) == 0 {
-		x.stale = map[uuid.UUID]struct{}{} // the old map has room for all open requests
+		x.stale = map[uuid.UUID]int{}
 	}
-	if ctx.Err() == nil {
-		l.err = err
-	}
-	close(l.done)
 }
 
 // findStale returns the ids to read: at first those of all open requests.
-func (x *index) findStale(ctx context.Context, s logical.Storage) ([]uuid.UUID, error) {
+func (x *index) findStale(ctx context.Context, s logical.Storage) (map[uuid.UUID]int, error) {
 	x.mu.Lock()
+	x.wanted = true
 	listed := x.listed
 	x.mu.Unlock()
 	var names []string
@@ -106,43 +89,30 @@ func (x *index) findStale(ctx context.Context, s logical.Storage) ([]uuid.UUID, 
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, name := range names {
-		if id, ours := parseID(name); ours {
-			x.stale[id] = struct{}{}
+		if id, ours := parseID(name); ours && !x.tree.Has(item{id: id}) { // one that was written meanwhile is known
+			x.doubt(id)
 		}
 	}
 	x.listed = true
-	return slices.Collect(maps.Keys(x.stale)), nil
+	return maps.Clone(x.stale), nil
 }
 
-// read brings the index up to date with one record. It never touches what was written since the load began.
-func (x *index) read(ctx context.Context, s logical.Storage, l *load, id uuid.UUID) error {
-	x.mu.Lock()
-	_, written := l.written[id]
-	if !written {
-		delete(x.stale, id) // before it is read: what is distrusted meanwhile is read once more
-	}
-	x.mu.Unlock()
-	if written {
-		return nil
-	}
+// read brings the index up to date with one record, unless that was written meanwhile, or distrusted once more.
+func (x *index) read(ctx context.Context, s logical.Storage, id uuid.UUID, doubt int) error {
+	var listing *approval.Listing
 	r, err := readRequest(ctx, s, openPrefix+id.String())
-	// A record that is damaged, or that another release wrote, must not keep everybody from everything.
-	unreadable := errors.Is(err, ErrUnreadable)
-
+	switch {
+	case errors.Is(err, ErrUnreadable): // one that is damaged, or that another release wrote, keeps nobody from anything
+		listing = new(approval.UnreadableListing())
+	case err != nil:
+		return err
+	case r != nil:
+		listing = new(r.Listing())
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	_, written = l.written[id]
-	switch {
-	case err != nil && !unreadable:
-		x.stale[id] = struct{}{}
-		return err
-	case written:
-	case unreadable:
-		x.insert(id, approval.UnreadableListing())
-	case r == nil:
-		x.erase(id)
-	default:
-		x.insert(id, r.Listing())
+	if x.stale[id] == doubt {
+		x.take(id, listing)
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ func (q *Requests) Save(ctx context.Context, s logical.Storage, r approval.Reque
 	if err := q.write(ctx, s, id, r); err != nil {
 		return err
 	}
-	q.index.put(id, r.Listing())
+	q.index.put(id, new(r.Listing()))
 	return nil
 }
 
@@ -86,7 +86,7 @@ func (q *Requests) File(ctx context.Context, s logical.Storage, r approval.Reque
 		q.index.distrust(id)
 		return err
 	}
-	q.index.remove(id)
+	q.index.put(id, nil)
 	return nil
 }
 
@@ -95,16 +95,12 @@ func (q *Requests) File(ctx context.Context, s logical.Storage, r approval.Reque
 func (q *Requests) Create(
 	ctx context.Context, s logical.Storage, requester string, now time.Time, build func(waiting int) (approval.Record, error),
 ) (approval.Request, error) {
-	if err := q.awaitIndex(ctx, s); err != nil {
+	if err := q.index.await(ctx, s); err != nil {
 		return approval.Request{}, err
 	}
 	waiting := q.index.takePlace(requester, now)
-	filled := false
-	defer func() {
-		if !filled {
-			q.index.leavePlace(requester)
-		}
-	}()
+	var made *item
+	defer func() { q.index.leavePlace(requester, made) }()
 	record, err := build(waiting)
 	if err != nil {
 		return approval.Request{}, err
@@ -126,8 +122,7 @@ func (q *Requests) Create(
 	if err := q.write(ctx, s, id, r); err != nil {
 		return approval.Request{}, err
 	}
-	q.index.fillPlace(id, r.Listing())
-	filled = true
+	made = &item{id, new(r.Listing())}
 	return r, nil
 }
 
@@ -138,10 +133,13 @@ func (q *Requests) List(
 	ctx context.Context, s logical.Storage, after string, limit int, keep func(approval.Listing) bool,
 ) ([]Entry, error) {
 	older, ours := parseID(after)
-	if after != "" && !ours {
+	switch {
+	case after == "":
+		older = uuid.Max
+	case !ours:
 		return nil, errNotOurs(after)
 	}
-	err := q.awaitIndex(ctx, s)
+	err := q.index.await(ctx, s)
 	var entries []Entry
 	q.index.descend(older, func(i item) (goOn bool) {
 		if keep(*i.listing) {
