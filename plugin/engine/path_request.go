@@ -74,11 +74,9 @@ func (c *call) gatherQuestion(ctx context.Context, who people.Caller) (approval.
 	if policy == nil {
 		return none, refusal.Newf("", "role %q cannot be asked for: its policy %q does not exist", name, role.Policy)
 	}
-	var identityGroups []string
-	if len(role.RequesterIdentityGroupIDs) > 0 {
-		if identityGroups, err = c.people.IdentityGroups(who.EntityID); err != nil {
-			return none, err
-		}
+	identityGroups, err := c.people.IdentityGroups(who.EntityID, role.RequesterIdentityGroupIDs)
+	if err != nil {
+		return none, err
 	}
 	config, err := c.configuration(ctx, c.req.Storage)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -46,20 +47,16 @@ type Lookup struct {
 	storage  logical.Storage
 	entities map[string]approval.Standing // without approver groups
 	groups   map[string][]string          // identity group ids by entity id
-	longest  time.Duration
+	// LongestLease is the longest lease that the mount allows.
+	LongestLease func() time.Duration
 }
 
 // Lookup begins a call.
 func (s Source) Lookup(storage logical.Storage) *Lookup {
-	return &Lookup{Source: s, storage: storage, entities: map[string]approval.Standing{}, groups: map[string][]string{}}
-}
-
-// LongestLease is the longest lease that the mount allows.
-func (l *Lookup) LongestLease() time.Duration {
-	if l.longest == 0 {
-		l.longest = l.MaxWindow()
+	return &Lookup{
+		Source: s, storage: storage, entities: map[string]approval.Standing{}, groups: map[string][]string{},
+		LongestLease: sync.OnceValue(s.MaxWindow),
 	}
-	return l.longest
 }
 
 // Entity is the standing of an entity, without regard to approver groups.
@@ -94,21 +91,20 @@ func standingOf(entity *logical.Entity) approval.Standing {
 	return approval.Standing{Person: person, Exists: true, Disabled: entity.Disabled, Metadata: entity.Metadata}
 }
 
-// IdentityGroups lists the ids of the identity groups that an entity is in, directly or through others.
-func (l *Lookup) IdentityGroups(entityID string) ([]string, error) {
-	if ids, known := l.groups[entityID]; known {
-		return ids, nil
+// IdentityGroups lists those of the given identity groups that an entity is in, directly or through others.
+func (l *Lookup) IdentityGroups(entityID string, among []string) ([]string, error) {
+	own, known := l.groups[entityID]
+	if !known && len(among) > 0 {
+		groups, err := l.Directory.GroupsForEntity(entityID)
+		if err != nil {
+			return nil, fmt.Errorf("looking up the groups of entity %s: %w", entityID, err)
+		}
+		for _, group := range groups {
+			own = append(own, group.ID)
+		}
+		l.groups[entityID] = own
 	}
-	groups, err := l.Directory.GroupsForEntity(entityID)
-	if err != nil {
-		return nil, fmt.Errorf("looking up the groups of entity %s: %w", entityID, err)
-	}
-	ids := make([]string, len(groups))
-	for i, group := range groups {
-		ids[i] = group.ID
-	}
-	l.groups[entityID] = ids
-	return ids, nil
+	return slices.DeleteFunc(slices.Clone(own), func(id string) bool { return !slices.Contains(among, id) }), nil
 }
 
 // Standing is an entity's standing with regard to the given approver groups.
@@ -125,15 +121,16 @@ func (l *Lookup) Standing(ctx context.Context, entityID string, groups []string)
 		if group == nil {
 			continue
 		}
-		var own []string
-		if len(group.IdentityGroupIDs) > 0 && !group.Has(entityID, nil) {
-			if own, err = l.IdentityGroups(entityID); err != nil {
+		if !group.Has(entityID, nil) {
+			own, err := l.IdentityGroups(entityID, group.IdentityGroupIDs)
+			if err != nil {
 				return approval.Standing{}, err
 			}
+			if !group.Has(entityID, own) {
+				continue
+			}
 		}
-		if group.Has(entityID, own) {
-			standing.Groups = append(standing.Groups, name)
-		}
+		standing.Groups = append(standing.Groups, name)
 	}
 	return standing, nil
 }
@@ -147,13 +144,11 @@ type Caller struct {
 	lookup *Lookup
 }
 
-var errNoEntity = refusal.New("", "this token has no entity, so nobody would be answerable",
-	"log in as a person or a machine with an entity (root tokens and some batch tokens have none)")
-
 // Caller identifies who calls, by the entity of the token. It refuses somebody who can do nothing.
 func (l *Lookup) Caller(entityID string, auditorGroupIDs []string) (Caller, error) {
 	if entityID == "" {
-		return Caller{}, errNoEntity
+		return Caller{}, refusal.New("", "this token has no entity, so nobody would be answerable",
+			"log in as a person or a machine with an entity (root tokens and some batch tokens have none)")
 	}
 	standing, err := l.Entity(entityID)
 	if err != nil {
@@ -166,13 +161,11 @@ func (l *Lookup) Caller(entityID string, auditorGroupIDs []string) (Caller, erro
 	if who.Disabled {
 		return Caller{}, refusal.New("", "the entity of this token is disabled in Vault", "")
 	}
-	if len(auditorGroupIDs) > 0 {
-		groups, err := l.IdentityGroups(entityID)
-		if err != nil {
-			return Caller{}, err
-		}
-		who.Auditor = slices.ContainsFunc(groups, func(id string) bool { return slices.Contains(auditorGroupIDs, id) })
+	own, err := l.IdentityGroups(entityID, auditorGroupIDs)
+	if err != nil {
+		return Caller{}, err
 	}
+	who.Auditor = len(own) > 0
 	return who, nil
 }
 

@@ -34,7 +34,7 @@ func TestEachQuestionIsAskedOnceACall(t *testing.T) {
 		must(t, err)
 		_, err = lookup.Entity("carol")
 		must(t, err)
-		_, err = lookup.IdentityGroups("carol")
+		_, err = lookup.IdentityGroups("carol", []string{"g-dba"})
 		must(t, err)
 		_, err = lookup.Standing(ctx, "carol", all)
 		must(t, err)
@@ -255,7 +255,7 @@ func TestAnErrorOfTheDirectoryIsNeverAnAnswer(t *testing.T) {
 	lookup := f.lookup()
 	for name, ask := range map[string]func() (answer any, err error){
 		"entity":          func() (any, error) { return lookup.Entity("bob") },
-		"identity groups": func() (any, error) { return lookup.IdentityGroups("carol") },
+		"identity groups": func() (any, error) { return lookup.IdentityGroups("carol", []string{"g-dba"}) },
 		"standing":        func() (any, error) { return lookup.Standing(ctx, "bob", all) },
 		"caller":          func() (any, error) { return lookup.Caller("audrey", []string{"g-audit"}) },
 		"world":           func() (any, error) { return lookup.World(ctx, r) },

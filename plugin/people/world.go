@@ -54,13 +54,11 @@ func (l *Lookup) roleNow(ctx context.Context, name, requester string) (*approval
 	if err != nil || role == nil {
 		return nil, err
 	}
-	var identityGroups []string
-	if len(role.RequesterIdentityGroupIDs) > 0 {
-		if identityGroups, err = l.IdentityGroups(requester); err != nil {
-			return nil, err
-		}
+	own, err := l.IdentityGroups(requester, role.RequesterIdentityGroupIDs)
+	if err != nil {
+		return nil, err
 	}
-	return role.Now(requester, identityGroups)
+	return role.Now(requester, own)
 }
 
 const (
@@ -98,7 +96,7 @@ func (l *Lookup) listMembers(ctx context.Context, group approval.ApproverGroup) 
 		var more []string
 		known := false
 		if vault, err := l.Session(ctx, l.storage); err == nil {
-			more, known = ListGroupMembers(ctx, vault, groupID)
+			more, known = collectMembers(ctx, vault, groupID, map[string]bool{})
 		}
 		ids = append(ids, more...)
 		if !known {
@@ -123,12 +121,8 @@ func (l *Lookup) listMembers(ctx context.Context, group approval.ApproverGroup) 
 	return members, nil
 }
 
-// ListGroupMembers lists the entity ids of a Vault identity group and of the groups inside it that can be read; known is
-// false if any could not be.
-func ListGroupMembers(ctx context.Context, vault *session.Session, groupID string) (entityIDs []string, known bool) {
-	return collectMembers(ctx, vault, groupID, map[string]bool{})
-}
-
+// collectMembers lists the entity ids of a Vault identity group and of the groups inside it that can be read, but for
+// groups that it has seen; known is false if any could not be.
 func collectMembers(ctx context.Context, vault *session.Session, groupID string, seen map[string]bool) (entityIDs []string, known bool) {
 	if seen[groupID] {
 		return nil, true
