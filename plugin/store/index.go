@@ -60,7 +60,9 @@ func (x *index) put(id uuid.UUID, l *approval.Listing) {
 
 // take is put for a caller who holds mu.
 func (x *index) take(id uuid.UUID, l *approval.Listing) {
-	delete(x.stale, id)
+	if _, doubted := x.stale[id]; doubted {
+		x.doubt(id) // anew: what is being read of it may be older
+	}
 	switch {
 	case !x.wanted:
 	case l == nil:

@@ -16,6 +16,9 @@ import (
 // loadWidth is how many records are read at once.
 const loadWidth = 16
 
+// errLeft is the end of a load whose caller left: another takes over.
+var errLeft = errors.New("whoever read the open requests left")
+
 // await returns when the index knows what the storage held at the time of the call. Whoever comes first reads for all who
 // come meanwhile. Nothing is locked while it reads.
 func (x *index) await(ctx context.Context, s logical.Storage) error {
@@ -23,18 +26,20 @@ func (x *index) await(ctx context.Context, s logical.Storage) error {
 		load := x.loads.DoChan("", func() (any, error) {
 			err := x.load(ctx, s)
 			if ctx.Err() != nil {
-				return 0, nil //nolint:nilerr // its caller left, and another takes over
+				err = errLeft
 			}
-			return 1, err
+			return nil, err
 		})
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting until the open requests are read: %w", ctx.Err())
 		case done := <-load:
-			if done.Err != nil {
+			switch {
+			case done.Err == nil:
+				loads++
+			case !errors.Is(done.Err, errLeft):
 				return done.Err
 			}
-			loads += done.Val.(int)
 		}
 	}
 	return nil
@@ -97,7 +102,8 @@ func (x *index) findStale(ctx context.Context, s logical.Storage) (map[uuid.UUID
 	return maps.Clone(x.stale), nil
 }
 
-// read brings the index up to date with one record, unless that was written meanwhile, or distrusted once more.
+// read brings the index up to date with one record, unless that was written or distrusted meanwhile: then it is read once
+// more.
 func (x *index) read(ctx context.Context, s logical.Storage, id uuid.UUID, doubt int) error {
 	var listing *approval.Listing
 	r, err := readRequest(ctx, s, openPrefix+id.String())
@@ -112,6 +118,7 @@ func (x *index) read(ctx context.Context, s logical.Storage, id uuid.UUID, doubt
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.stale[id] == doubt {
+		delete(x.stale, id)
 		x.take(id, listing)
 	}
 	return nil
