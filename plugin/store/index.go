@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,8 @@ import (
 type index struct {
 	mu   sync.Mutex
 	tree *btree.BTreeG[item]
+	// people are the listings in tree by their requester's entity id.
+	people map[string][]*approval.Listing
 	// places are, by entity id, how many requests people are creating.
 	places map[string]int
 	// words are those that a listing refers to, or once did: there may be a hundred thousand requests about few people,
@@ -45,6 +48,7 @@ const degree = 32
 func newIndex() *index {
 	return &index{
 		tree:   btree.NewG(degree, func(a, b item) bool { return string(a.id[:]) < string(b.id[:]) }),
+		people: map[string][]*approval.Listing{},
 		places: map[string]int{},
 		words:  map[string]string{},
 		stale:  map[uuid.UUID]int{},
@@ -63,14 +67,22 @@ func (x *index) take(id uuid.UUID, l *approval.Listing) {
 	if _, doubted := x.stale[id]; doubted {
 		x.doubt(id) // anew: what is being read of it may be older
 	}
-	switch {
-	case !x.wanted:
-	case l == nil:
-		x.tree.Delete(item{id: id})
-	default:
-		x.intern(l)
-		x.tree.ReplaceOrInsert(item{id, l})
+	if !x.wanted {
+		return
 	}
+	if old, known := x.tree.Delete(item{id: id}); known {
+		who := old.listing.Requester
+		x.people[who] = slices.DeleteFunc(x.people[who], func(l *approval.Listing) bool { return l == old.listing })
+		if len(x.people[who]) == 0 {
+			delete(x.people, who)
+		}
+	}
+	if l == nil {
+		return
+	}
+	x.intern(l)
+	x.tree.ReplaceOrInsert(item{id, l})
+	x.people[l.Requester] = append(x.people[l.Requester], l)
 }
 
 // distrust makes the next use of the index read the request again.
@@ -92,16 +104,14 @@ func (x *index) doubt(id uuid.UUID) {
 // one of these, until it leaves the place.
 func (x *index) takePlace(requester string, now time.Time) (waiting int) {
 	x.mu.Lock()
-	tree := x.tree.Clone()
+	defer x.mu.Unlock()
 	waiting = x.places[requester]
-	x.places[requester]++
-	x.mu.Unlock()
-	tree.Ascend(func(i item) (goOn bool) {
-		if i.listing.Requester == requester && i.listing.Waiting(now) {
+	for _, l := range x.people[requester] {
+		if l.Waiting(now) {
 			waiting++
 		}
-		return true
-	})
+	}
+	x.places[requester]++
 	return waiting
 }
 
