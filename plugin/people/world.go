@@ -147,10 +147,7 @@ func readGroup(ctx context.Context, vault *session.Session, id string) (map[stri
 		return nil, nil // no group has such an id
 	}
 	answer, err := vault.Read(ctx, "identity/group/id/"+id)
-	if err != nil || answer == nil {
-		return nil, err
-	}
-	return answer.Data, nil
+	return answer.Data, err
 }
 
 // GroupWarnings tells which ids are of no identity group, if the engine may look.
