@@ -119,7 +119,9 @@ func (b *backend) invalidate(_ context.Context, key string) {
 
 func (b *backend) clean(context.Context) {
 	b.ledger.Close()
-	b.issuerMu.Lock()
+	if !b.issuerMu.TryLock() {
+		return // one is being made from the storage, which may hang, and has no connections yet
+	}
 	defer b.issuerMu.Unlock()
 	if b.issuer != nil {
 		b.issuer.Session().Close()

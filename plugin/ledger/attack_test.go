@@ -239,3 +239,93 @@ func TestUnreachableVaultIsNamedWithoutItsAddress(t *testing.T) {
 		t.Errorf("it says %s", shown)
 	}
 }
+
+// A claim writes over the record only what it has read: else a denial that came meanwhile would be gone.
+func TestWhatOthersDecidedDuringAClaimSurvivesAFailedRead(t *testing.T) {
+	for name, decide := range map[string]func(f *fixture, id string){
+		"denied": func(f *fixture, id string) { f.deny(id, "carol") },
+		"withdrawn": func(f *fixture, id string) {
+			_, err := f.Change(f.t.Context(), f.storage, id, f.call("bob").who, func(_ approval.Request, who approval.Standing) (approval.Command, error) {
+				return approval.Withdraw{Approver: who}, nil
+			})
+			must(f.t, err)
+		},
+	} {
+		for _, why := range []string{"the storage fails", "the engine is closed"} {
+			t.Run(name+", "+why, func(t *testing.T) {
+				f := newVaultFixture(t)
+				id := f.approved()
+				stopped := f.stopAt("/creds/otp")
+				done := f.startClaim(id)
+				<-stopped.reached
+				decide(f, id)
+				before := f.stored(id)
+				life := f.life.ctx
+				f.add(&rule{text: "storage get open/" + id, once: true, play: func(func() error) error {
+					if why == "the storage fails" {
+						return errFault
+					}
+					go f.Close()
+					<-life.Done()
+					return context.Canceled // as Vault's storage answers then
+				}})
+				stopped.goOn()
+				if got := <-done; got.err == nil || got.made.Data != nil {
+					t.Errorf("the claim gives %v, %v", got.made, got.err)
+				}
+				f.restart()
+				after := f.stored(id)
+				if len(after.Events) < len(before.Events) || after.State(f.clock.peek()) == approval.StateApproved {
+					t.Errorf("it is %s, after the events %v", after.State(f.clock.peek()), after.Events)
+				}
+				if _, _, err := f.tryClaim(id, "alice"); err == nil {
+					t.Error("it can be claimed")
+				}
+				f.work()
+				f.wantNothingLives()
+			})
+		}
+	}
+}
+
+func TestEndThatSomebodyElseRecordedSurvivesAFailedRead(t *testing.T) {
+	f := newVaultFixture(t)
+	r := f.active()
+	ended := false
+	_, err := f.Revoke(t.Context(), f.storage, r.ID, f.call("bob").who, func(_ approval.Request, standing approval.Standing) (approval.Command, error) {
+		if !ended {
+			ended = true
+			f.revoke(r.ID, "carol")
+			f.breakOnce("storage get open/"+r.ID, 0, refuses)
+		}
+		return approval.Revoke{By: standing}, nil
+	})
+	if err != nil {
+		wantFault(t, err, errFault.Error())
+	}
+	if end := f.stored(r.ID).End; end == nil || end.By == nil || end.By.EntityID != "carol" {
+		t.Errorf("carol ended it, the record says %+v", end)
+	}
+}
+
+// Whoever hangs up in the middle of an end gets it all the same, however often that is tried.
+func TestEndGoesOnWhenItsCallerHangsUp(t *testing.T) {
+	for name, written := range map[string]bool{"its start is written": true, "its start is not written": false} {
+		t.Run(name, func(t *testing.T) {
+			f := newVaultFixture(t)
+			for range 12 {
+				r := f.active()
+				ctx, hangUp := context.WithCancel(t.Context())
+				f.add(&rule{text: "storage put open/", once: true, play: func(do func() error) error {
+					defer hangUp()
+					if written {
+						must(t, do())
+					}
+					return errFault
+				}})
+				_, _ = f.tryRevoke(ctx, r.ID, "bob") // what is recorded is another test's
+				f.wantNothingLives()
+			}
+		})
+	}
+}

@@ -153,14 +153,15 @@ func refuseHidden(id string) error {
 	return refusal.Newf("", "there is no request %q that you can see", id)
 }
 
-// reload makes the view one of the request as it is now; it is false for a request that is gone.
+// reload makes the view one of the request as it is now; it is false for a request that is gone. Otherwise the view stays
+// as stale as it was, so that nobody writes an old request over a newer one.
 func (l *Ledger) reload(ctx context.Context, s logical.Storage, v *view) (found bool, err error) {
-	v.seenAt = v.changes.Load()
+	changes := v.changes.Load()
 	r, err := l.requests.Load(ctx, s, v.name)
 	if err != nil || r == nil {
 		return false, err
 	}
-	v.request = *r
+	v.request, v.seenAt = *r, changes
 	return true, nil
 }
 

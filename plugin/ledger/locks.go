@@ -47,8 +47,14 @@ func (k *lock) leave() {
 	}
 }
 
-// acquire waits for the lock, as long as the context lets it.
+// acquire waits for the lock, as long as the context lets it. A lock that is free is given also to a caller who has gone:
+// an end goes on without the caller.
 func (k *lock) acquire(ctx context.Context) error {
+	select {
+	case k.turn <- struct{}{}:
+		return nil
+	default:
+	}
 	select {
 	case k.turn <- struct{}{}:
 		return nil

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -73,8 +74,11 @@ func (c *Catalogue[T]) List(ctx context.Context, s logical.Storage) ([]string, e
 	return list(ctx, s, c.prefix)
 }
 
-// forget makes the next use read what is at the key again; a key of another catalogue is not in the cache.
+// forget makes the next use read what is at the key again. A key of another catalogue waits for no lock of this one.
 func (c *Catalogue[T]) forget(key string) {
+	if !strings.HasPrefix(key, c.prefix) {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.cache, key)
@@ -87,6 +91,12 @@ type Single[T any] struct {
 }
 
 func newSingle[T any](key string) *Single[T] { return &Single[T]{newCatalogue[T](""), key} }
+
+func (s *Single[T]) forget(key string) {
+	if key == s.key {
+		s.all.forget(key)
+	}
+}
 
 // Get returns the object, or nil.
 func (s *Single[T]) Get(ctx context.Context, storage logical.Storage) (*T, error) {

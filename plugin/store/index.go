@@ -30,11 +30,13 @@ type index struct {
 	// listed says that the ids of all open requests are in tree or in stale.
 	listed bool
 	// stale are ids of which the storage may hold something else than tree: they were not read yet, another node wrote
-	// them, or a write failed. Each has the number of when it became so, in the count of doubts.
-	stale  map[uuid.UUID]int
-	doubts int
-	loads  singleflight.Group
+	// them, or a write failed.
+	stale map[uuid.UUID]doubt
+	loads singleflight.Group
 }
+
+// doubt is how often an id was distrusted and written since it is stale.
+type doubt struct{ distrusted, written int }
 
 // item is an open request. Its listing is never changed, so that it can be read without the lock.
 type item struct {
@@ -51,7 +53,7 @@ func newIndex() *index {
 		people: map[string][]*approval.Listing{},
 		places: map[string]int{},
 		words:  map[string]string{},
-		stale:  map[uuid.UUID]int{},
+		stale:  map[uuid.UUID]doubt{},
 	}
 }
 
@@ -64,9 +66,15 @@ func (x *index) put(id uuid.UUID, l *approval.Listing) {
 
 // take is put for a caller who holds mu.
 func (x *index) take(id uuid.UUID, l *approval.Listing) {
-	if _, doubted := x.stale[id]; doubted {
-		x.doubt(id) // anew: what is being read of it may be older
+	if d, stale := x.stale[id]; stale {
+		d.written++
+		x.stale[id] = d
 	}
+	x.place(id, l)
+}
+
+// place puts the listing into its place, or removes the one that is there.
+func (x *index) place(id uuid.UUID, l *approval.Listing) {
 	if !x.wanted {
 		return
 	}
@@ -96,8 +104,9 @@ func (x *index) distrust(id uuid.UUID) {
 
 // doubt is distrust for a caller who holds mu.
 func (x *index) doubt(id uuid.UUID) {
-	x.doubts++
-	x.stale[id] = x.doubts
+	d := x.stale[id]
+	d.distrusted++
+	x.stale[id] = d
 }
 
 // takePlace counts the requests of a person that wait, and those that are being created; from then on the caller's is

@@ -59,8 +59,8 @@ func (x *index) load(ctx context.Context, s logical.Storage) error {
 	}
 	var group errgroup.Group // one that fails keeps nobody from reading the others
 	group.SetLimit(loadWidth)
-	for id, doubt := range stale {
-		group.Go(func() error { return x.read(ctx, s, id, doubt) })
+	for id, known := range stale {
+		group.Go(func() error { return x.read(ctx, s, id, known) })
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("reading the open requests: %w", err)
@@ -74,12 +74,12 @@ func (x *index) trim() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.stale) == 0 {
-		x.stale = map[uuid.UUID]int{}
+		x.stale = map[uuid.UUID]doubt{}
 	}
 }
 
 // findStale returns the ids to read: at first those of all open requests.
-func (x *index) findStale(ctx context.Context, s logical.Storage) (map[uuid.UUID]int, error) {
+func (x *index) findStale(ctx context.Context, s logical.Storage) (map[uuid.UUID]doubt, error) {
 	x.mu.Lock()
 	x.wanted = true
 	listed := x.listed
@@ -102,9 +102,9 @@ func (x *index) findStale(ctx context.Context, s logical.Storage) (map[uuid.UUID
 	return maps.Clone(x.stale), nil
 }
 
-// read brings the index up to date with one record, unless that was written or distrusted meanwhile: then it is read once
-// more.
-func (x *index) read(ctx context.Context, s logical.Storage, id uuid.UUID, doubt int) error {
+// read brings the index up to date with one record, unless that was written meanwhile. If it was written or distrusted, it
+// is read once more.
+func (x *index) read(ctx context.Context, s logical.Storage, id uuid.UUID, known doubt) error {
 	var listing *approval.Listing
 	r, err := readRequest(ctx, s, openPrefix+id.String())
 	switch {
@@ -117,9 +117,12 @@ func (x *index) read(ctx context.Context, s logical.Storage, id uuid.UUID, doubt
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.stale[id] == doubt {
+	now := x.stale[id]
+	if now.written == known.written {
+		x.place(id, listing)
+	}
+	if now == known {
 		delete(x.stale, id)
-		x.take(id, listing)
 	}
 	return nil
 }

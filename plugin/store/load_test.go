@@ -136,6 +136,42 @@ func TestWriteBesideTheLoaderWins(t *testing.T) {
 	}
 }
 
+// A record that is distrusted again and again while it is read may be listed as it was, but is not left out. One that is
+// written again and again is listed as it was written.
+func TestRequestThatChangesWheneverItIsReadIsListed(t *testing.T) {
+	for name, writes := range map[string]bool{"written": true, "distrusted": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				r, other := newRequest(t, "alice", start), newRequest(t, "dave", start)
+				s, d := prepare(t, r, other)
+				release := d.stop("get open/" + r.ID)
+				list := startList(ctx, s, d)
+				for _, approver := range []string{"bob", "carol"} {
+					if !list.waits() {
+						t.Fatal("the loader was not stopped")
+					}
+					if writes {
+						r = apply(t, r, start, approve(approver, r))
+						save(ctx, t, s, d, r)
+					} else {
+						s.Invalidate("open/" + r.ID)
+					}
+					goOn := release
+					release = d.stop("get open/" + r.ID)
+					goOn()
+				}
+				release()
+				<-list.done
+				must(t, list.err)
+				if len(list.found) != 2 || len(list.found[1].Deciders) != len(r.Decisions) {
+					t.Errorf("listed are %+v", list.found)
+				}
+			})
+		})
+	}
+}
+
 func TestLoadAndSaveDoNotWaitForTheIndex(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()

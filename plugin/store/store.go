@@ -65,11 +65,11 @@ func (s *Store[C]) Invalidate(key string) {
 		}
 		return
 	}
-	s.Config.all.forget(key)
+	s.Config.forget(key)
 	s.Groups.forget(key)
 	s.Policies.forget(key)
 	s.Roles.forget(key)
-	s.Requests.seed.all.forget(key)
+	s.Requests.seed.forget(key)
 }
 
 // get returns nil without an error when there is nothing at the key.

@@ -47,8 +47,9 @@ func (c *Cluster) startFront() error {
 	}
 	quiet := log.New(io.Discard, "", 0) // either side may hang up at any time
 	proxy := &httputil.ReverseProxy{
-		Rewrite:   func(call *httputil.ProxyRequest) { call.Out.URL.Scheme, call.Out.URL.Host = "http", "cluster" },
-		Transport: &http.Transport{DialContext: c.dialNode, MaxIdleConnsPerHost: 64},
+		Rewrite: func(call *httputil.ProxyRequest) { call.Out.URL.Scheme, call.Out.URL.Host = "http", "cluster" },
+		// Go repeats a call at a connection that it used before and that has gone meanwhile.
+		Transport: &http.Transport{DialContext: c.dialNode, DisableKeepAlives: true},
 		// The caller loses its connection, as it does when it talks to a node that goes away.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 		ErrorLog:     quiet,
