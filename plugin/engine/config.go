@@ -161,11 +161,57 @@ func prefixEach(field string, texts []string) []string {
 // putConfig stores the configuration and goes on with the issuer that it describes.
 func (b *backend) putConfig(ctx context.Context, s logical.Storage, config Config, described *issuer.Issuer) error {
 	err := b.store.Config.Put(ctx, s, config)
-	if err != nil {
-		described = nil // it may have been stored or not: the next call reads it again
+	if err != nil { // it may have been stored or not: the next call reads it again
+		described.Session().Retire() //nolint:contextcheck // its login ends after the call
+		described = nil
 	}
 	b.replaceIssuer(described) //nolint:contextcheck // the old login ends after the call
 	return err
+}
+
+// moveConfig stores a configuration that leads to another address or namespace, unless that is another Vault while this
+// one may hold something that only it can end.
+func (b *backend) moveConfig(ctx context.Context, s logical.Storage, next Config, described *issuer.Issuer) error {
+	sameVault, err := b.knowsGrants(ctx, s, described)
+	if err != nil {
+		return err
+	}
+	return b.ledger.WhileNothingIsClaimed(func() error {
+		if !sameVault {
+			if err := b.checkNothingHeld(ctx, s); err != nil {
+				return err
+			}
+		}
+		return b.putConfig(ctx, s, next, described)
+	})
+}
+
+// checkNothingHeld refuses while there may be something that only the Vault connected to now can end.
+func (b *backend) checkNothingHeld(ctx context.Context, s logical.Storage) error {
+	held, err := b.ledger.Holding(ctx, s)
+	if err != nil || len(held) == 0 {
+		return err
+	}
+	return refusal.Newf("", "nothing was changed: %d grants are not known to have ended (such as %s), and the engine needs its configuration to end them: "+
+		"revoke them first", len(held), held[0])
+}
+
+// knowsGrants reports whether the Vault that a new connection leads to has made the live grants. One that has not must
+// never be asked to end them: what it does not know would pass for ended.
+func (b *backend) knowsGrants(ctx context.Context, s logical.Storage, next *issuer.Issuer) (bool, error) {
+	id, token, found, err := b.ledger.FindLiveToken(ctx, s)
+	if err != nil || !found {
+		return false, err
+	}
+	known, err := next.Knows(ctx, token)
+	if err != nil {
+		return false, refusal.Newf("", "nothing was stored: looking for the token of live grant %s: %v", id, err)
+	}
+	if !known {
+		return false, refusal.Newf("", "nothing was stored: there the token of live grant %s is not known, so it could not be ended; "+
+			"end the live grants first, or connect to the Vault and namespace that made them", id)
+	}
+	return true, nil
 }
 
 // destroyRetired destroys the secret_ids that rotations replaced and notes which of them are left.
