@@ -20,7 +20,7 @@ func (w *fixture) administers(t *testing.T, body string) (dir *workspace, write 
 	return dir, func(body string) { dir.write("main.tf", whole(body)) }
 }
 
-func TestWhatIsNoLongerNamedIsDeletedInTheSameApply(t *testing.T) {
+func TestObjectThatIsNoLongerNamedIsDeletedInTheSameApply(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{})
 	group := func(resource, name, more string) string {
 		return fmt.Sprintf("resource \"vaultjit_approver_group\" %q {\n  name = %q\n  identity_group_ids = [%q]\n%s}\n", resource, name, w.dba.ID, more)

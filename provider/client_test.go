@@ -33,7 +33,7 @@ func appRole(roleID types.String) types.Object {
 		map[string]attr.Value{"mount": types.StringNull(), "role_id": roleID, "secret_id": types.StringValue("s")})
 }
 
-func TestNothingIsAskedToBeWrapped(t *testing.T) {
+func TestProviderAsksForNoWrapping(t *testing.T) {
 	t.Setenv("VAULT_WRAP_TTL", "5m")
 	asked := map[string]bool{}
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, req *http.Request) {

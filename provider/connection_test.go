@@ -40,7 +40,7 @@ func works(t *testing.T, config string) {
 	}}})
 }
 
-func TestWhatIsWrongWithTheConnectionIsSaidInOneSentence(t *testing.T) {
+func TestConnectionErrorIsOneSentence(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
 	if err := w.Root().Sys().MountWithContext(t.Context(), "kv-"+w.mount.Path, &api.MountInput{Type: "kv"}); err != nil {
 		t.Fatal(err)

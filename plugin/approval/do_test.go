@@ -453,7 +453,7 @@ func TestClaimWhoseWriteWasLostEndsWhatWasRecorded(t *testing.T) {
 	wantState(t, mustDo(t, claiming, at, AbortClaim{Token: grant.Token{Accessor: "of another claim"}}), at, StateClaiming)
 }
 
-func TestWhatAFailedClaimLeftIsHeldUntilItIsGone(t *testing.T) {
+func TestLeftoverOfAFailedClaimIsHeldUntilItIsGone(t *testing.T) {
 	quorum, world := quorate(t, prod(rule("dba", 2, "dbas")))
 	at := after(2 * time.Minute)
 	lease := grant.Lease{ID: "l"}

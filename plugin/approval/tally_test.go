@@ -294,7 +294,7 @@ func TestBestAssignmentIsFoundWhoeverCameFirst(t *testing.T) {
 	}
 }
 
-func TestWhoCountsDoesNotDependOnWhoCameFirst(t *testing.T) {
+func TestCountDoesNotDependOnTheOrderOfApprovals(t *testing.T) {
 	policy := prod(rule("dba", 1, "dbas"))
 	bob, carol := standing("bob", "dbas"), standing("carol", "dbas")
 	for _, decisions := range [][]Decision{

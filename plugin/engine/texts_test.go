@@ -23,7 +23,7 @@ func (f *fixture) addTemplatedRole() {
 	})
 }
 
-func TestNoParameterLeadsToAnotherPath(t *testing.T) {
+func TestParameterCannotLeadToAnotherPath(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
 	f.addTemplatedRole()

@@ -23,7 +23,7 @@ var hostile = []string{
 // harmless are values that may be part of a path.
 var harmless = []string{"a", "A", "0", "-", "_", "-a", "_a", "a.b", "a..b", "a.", "bob@example.com", "0192-ab_c.d", strings.Repeat("a", 5000)}
 
-func TestNoValueAddsDropsOrClimbsAPathSegment(t *testing.T) {
+func TestValueCannotAddDropOrClimbAPathSegment(t *testing.T) {
 	everywhere := map[string]func(value string) (Secret, Values){
 		"parameter": func(value string) (Secret, Values) {
 			return secretWith("database/{{.Parameters.role}}/x", nil, "role"), Values{Parameters: map[string]string{"role": value}}
@@ -166,7 +166,7 @@ func TestReferenceWithoutValueIsRefused(t *testing.T) {
 	wantRefusal(t, err, `"a"`) // one at a time
 }
 
-func TestWhatAValueHoldsIsNeverExpandedAgain(t *testing.T) {
+func TestValueIsNotExpandedAgain(t *testing.T) {
 	spec := secretWith("database/creds/x", map[string]any{"note": "{{.Parameters.a}}{{.Parameters.b}}"}, "a", "b")
 	rendered, err := spec.Render(values(map[string]string{"a": "{{.Parameters.b}}{{", "b": ".TTL}} <b>${x}$1"}))
 	if err != nil {

@@ -241,7 +241,7 @@ func TestUnreachableVaultIsNamedWithoutItsAddress(t *testing.T) {
 }
 
 // A claim writes over the record only what it has read: else a denial that came meanwhile would be gone.
-func TestWhatOthersDecidedDuringAClaimSurvivesAFailedRead(t *testing.T) {
+func TestDecisionDuringAClaimSurvivesAFailedRead(t *testing.T) {
 	for name, decide := range map[string]func(f *fixture, id string){
 		"denied": func(f *fixture, id string) { f.deny(id, "carol") },
 		"withdrawn": func(f *fixture, id string) {

@@ -214,7 +214,7 @@ func TestOpenRequestsMayChangeWhileTheyAreListed(t *testing.T) {
 	}
 }
 
-func TestWhatAnotherNodeWroteIsReadAgain(t *testing.T) {
+func TestRecordThatAnotherNodeWroteIsReadAgain(t *testing.T) {
 	ctx := t.Context()
 	here, there, d := store.New[config](), store.New[config](), &disk{}
 	must(t, here.Roles.Put(ctx, d, "db", role("database/creds/app")))

@@ -116,7 +116,7 @@ var operations = map[string]func(e errorFixture, s *store.Store[config], d *disk
 }
 
 // If any of its storage calls fails, an operation fails: it neither finds nothing nor falls back on anything.
-func TestNoOperationTakesAStorageErrorForAbsence(t *testing.T) {
+func TestStorageErrorIsNotTakenForAbsence(t *testing.T) {
 	for name, operation := range operations {
 		t.Run(name, func(t *testing.T) {
 			e := newErrorFixture(t)
