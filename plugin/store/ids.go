@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -87,24 +88,38 @@ func (k *seed) UnmarshalText(text []byte) error {
 
 // demandSeed returns the seed, and makes it if there is none.
 func (q *Requests) demandSeed(ctx context.Context, s logical.Storage) (*seed, error) {
+	q.seedMu.Lock()
+	defer q.seedMu.Unlock()
+	if q.made != nil {
+		return q.made, nil
+	}
 	known, err := q.seed.Get(ctx, s)
 	if err != nil || known != nil {
 		return known, err
 	}
-	made := &seed{}
-	_, _ = rand.Read(made[:]) // it never fails
-	q.madeSeed.CompareAndSwap(nil, made)
-	return q.madeSeed.Load(), nil
+	q.made = &seed{}
+	_, _ = rand.Read(q.made[:]) // it never fails
+	return q.made, nil
 }
 
 // saveSeed writes a seed that was made and not written yet.
 func (q *Requests) saveSeed(ctx context.Context, s logical.Storage) error {
-	made := q.madeSeed.Load()
-	if made == nil {
+	q.seedMu.Lock()
+	defer q.seedMu.Unlock()
+	if q.made == nil {
 		return nil
 	}
-	if known, err := q.seed.Get(ctx, s); err != nil || known != nil {
+	known, err := q.seed.Get(ctx, s)
+	if err == nil && known == nil {
+		err = q.seed.Put(ctx, s, *q.made)
+	}
+	if err != nil {
 		return err
 	}
-	return q.seed.Put(ctx, s, *made)
+	another := known != nil && *known != *q.made
+	q.made = nil
+	if another {
+		return errors.New("another node made the key of the ids at the same time: ask again")
+	}
+	return nil
 }

@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,5 +132,46 @@ func TestIDOfOtherMakingIsNobodysAndHasNoTime(t *testing.T) {
 		if mayBeOf(t, s, d, id, "alice") || !store.MadeAt(id).IsZero() {
 			t.Errorf("%q is one of alice's, made at %s", id, store.MadeAt(id))
 		}
+	}
+}
+
+// A team that starts on a new mount all at once must not wait for one write after another.
+func TestSeedIsWrittenOnceHoweverManyAskAtOnce(t *testing.T) {
+	s, d := store.New[config](), &disk{fail: func(call string) (before, after bool) {
+		if call == "get seed" {
+			time.Sleep(2 * time.Millisecond) // so that all of them queue up
+		}
+		return false, false
+	}}
+	ids := make([]string, 50)
+	var crowd sync.WaitGroup
+	for i := range ids {
+		crowd.Go(func() { ids[i] = createFor(t, s, d, "alice") })
+	}
+	crowd.Wait()
+	for call, most := range map[string]int{"get seed": 2, "put seed": 1} {
+		if n := count(d.calls, call); n > most {
+			t.Errorf("%d times %s", n, call)
+		}
+	}
+	for _, id := range ids {
+		if !mayBeOf(t, store.New[config](), d, id, "alice") {
+			t.Fatalf("%s has no mark of its requester", id)
+		}
+	}
+}
+
+func count(calls []string, wanted string) int {
+	return len(slices.DeleteFunc(slices.Clone(calls), func(call string) bool { return call != wanted }))
+}
+
+func TestRequestWhoseSeedAnotherNodeMadeAnewIsRefused(t *testing.T) {
+	here, there, d := store.New[config](), store.New[config](), &disk{}
+	id := newID(t, here, d, "alice")
+	createFor(t, there, d, "bob")
+	_, err := here.Requests.Create(t.Context(), d, "entity-alice", start, func(int) (approval.Record, error) { return buildRecord(id, "alice", start) })
+	wantError(t, err, "another node made the key of the ids at the same time")
+	if own := createFor(t, here, d, "alice"); !mayBeOf(t, there, d, own, "alice") {
+		t.Error("the next request has no mark of its requester")
 	}
 }

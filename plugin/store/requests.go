@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,9 +17,10 @@ import (
 type Requests struct {
 	index *index
 	seed  *Single[seed]
-	// madeSeed is the seed of a mount that has none yet. It is written with the first request, so that a question that is
-	// refused leaves nothing behind.
-	madeSeed atomic.Pointer[seed]
+	// made is the seed of a mount that has none yet. It is written with the first request, so that a question that is
+	// refused leaves nothing behind; once, however many ask at the same time.
+	seedMu sync.Mutex
+	made   *seed
 }
 
 // Entry is an open request as the index lists it.
