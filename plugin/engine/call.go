@@ -103,6 +103,18 @@ func identified(h func(ctx context.Context, c *call, who people.Caller) (*logica
 	}
 }
 
+// alone is a handler that changes the configuration. A second change at the same time is refused, because waiting would
+// mean waiting for Vault.
+func alone(h handler) handler {
+	return func(ctx context.Context, c *call) (*logical.Response, error) {
+		if !c.configuring.TryLock() {
+			return nil, refusal.New("", "another change of the configuration is under way", "try again")
+		}
+		defer c.configuring.Unlock()
+		return h(ctx, c)
+	}
+}
+
 // show answers with a request as it stands now: who counts today, and whether it can be claimed. With the census, also
 // who could still approve.
 func (c *call) show(ctx context.Context, r approval.Request, withCensus bool) (*logical.Response, error) {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -169,6 +168,50 @@ func (b *backend) putConfig(ctx context.Context, s logical.Storage, config Confi
 	return err
 }
 
+// changeConfig stores the configuration with the given fields, once a login with it succeeded.
+func (c *call) changeConfig(ctx context.Context) (warnings []string, err error) {
+	current, err := c.store.Config.Get(ctx, c.req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	next, err := mergeConfig(current, c.fields)
+	if err != nil {
+		return nil, err
+	}
+	made, err := c.connect(next)
+	if err != nil {
+		return nil, err
+	}
+	stored := false
+	defer func() { //nolint:contextcheck // the login that is not used ends after the call
+		if !stored {
+			made.Session().Retire()
+		}
+	}()
+	warnings, err = made.Warnings(ctx)
+	if err != nil {
+		return nil, refusal.Newf("", "nothing was stored: %v", err)
+	}
+	warnings = append(warnings, prefixEach("auditor_group_ids", people.GroupWarnings(ctx, made.Session(), next.AuditorGroupIDs))...)
+	if current != nil && connectsElsewhere(*current, next) {
+		if n := len(next.RetiredSecretIDs); n > 0 {
+			warnings = append(warnings, fmt.Sprintf("%d replaced secret_ids of the former connection are not destroyed, and the new one cannot: "+
+				"destroy the secret_ids of that AppRole", n))
+		}
+		next.RetiredSecretIDs = nil
+	}
+	if current == nil || (current.Address == next.Address && current.Namespace == next.Namespace) {
+		err = c.putConfig(ctx, c.req.Storage, next, made)
+	} else {
+		err = c.moveConfig(ctx, c.req.Storage, next, made)
+	}
+	if err != nil {
+		return nil, err
+	}
+	stored = true
+	return warnings, nil
+}
+
 // moveConfig stores a configuration that leads to another address or namespace, unless that is another Vault while this
 // one may hold something that only it can end.
 func (b *backend) moveConfig(ctx context.Context, s logical.Storage, next Config, described *issuer.Issuer) error {
@@ -212,20 +255,4 @@ func (b *backend) knowsGrants(ctx context.Context, s logical.Storage, next *issu
 			"end the live grants first, or connect to the Vault and namespace that made them", id)
 	}
 	return true, nil
-}
-
-// destroyRetired destroys the secret_ids that rotations replaced and notes which of them are left.
-func (b *backend) destroyRetired(ctx context.Context, s logical.Storage, config Config, vault *issuer.Issuer) error {
-	var left []string
-	var faults []error
-	for _, secretID := range config.RetiredSecretIDs {
-		if err := vault.Session().DestroySecretID(ctx, secretID); err != nil {
-			left, faults = append(left, secretID), append(faults, err)
-		}
-	}
-	if len(left) < len(config.RetiredSecretIDs) {
-		config.RetiredSecretIDs = left
-		faults = append(faults, b.putConfig(ctx, s, config, vault))
-	}
-	return errors.Join(faults...)
 }

@@ -2,15 +2,10 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"github.com/vault-jit/vault-jit/plugin/people"
-	"github.com/vault-jit/vault-jit/plugin/refusal"
 	"github.com/vault-jit/vault-jit/plugin/store"
 )
 
@@ -82,61 +77,6 @@ func readConfig(ctx context.Context, c *call) (*logical.Response, error) {
 	}}, nil
 }
 
-// alone is a handler that changes the configuration. A second change at the same time is refused, because waiting would
-// mean waiting for Vault.
-func alone(h handler) handler {
-	return func(ctx context.Context, c *call) (*logical.Response, error) {
-		if !c.configuring.TryLock() {
-			return nil, refusal.New("", "another change of the configuration is under way", "try again")
-		}
-		defer c.configuring.Unlock()
-		return h(ctx, c)
-	}
-}
-
-func writeConfig(ctx context.Context, c *call) (*logical.Response, error) {
-	current, err := c.store.Config.Get(ctx, c.req.Storage)
-	if err != nil {
-		return nil, err
-	}
-	next, err := mergeConfig(current, c.fields)
-	if err != nil {
-		return nil, err
-	}
-	made, err := c.connect(next)
-	if err != nil {
-		return nil, err
-	}
-	stored := false
-	defer func() { //nolint:contextcheck // the login that is not used ends after the call
-		if !stored {
-			made.Session().Retire()
-		}
-	}()
-	warnings, err := made.Warnings(ctx)
-	if err != nil {
-		return nil, refusal.Newf("", "nothing was stored: %v", err)
-	}
-	warnings = append(warnings, prefixEach("auditor_group_ids", people.GroupWarnings(ctx, made.Session(), next.AuditorGroupIDs))...)
-	if current != nil && connectsElsewhere(*current, next) {
-		if n := len(next.RetiredSecretIDs); n > 0 {
-			warnings = append(warnings, fmt.Sprintf("%d replaced secret_ids of the former connection are not destroyed, and the new one cannot: "+
-				"destroy the secret_ids of that AppRole", n))
-		}
-		next.RetiredSecretIDs = nil
-	}
-	if current == nil || (current.Address == next.Address && current.Namespace == next.Namespace) {
-		err = c.putConfig(ctx, c.req.Storage, next, made)
-	} else {
-		err = c.moveConfig(ctx, c.req.Storage, next, made)
-	}
-	if err != nil {
-		return nil, err
-	}
-	stored = true
-	return answerWarnings(warnings), nil
-}
-
 func deleteConfig(ctx context.Context, c *call) (*logical.Response, error) {
 	return nil, c.ledger.WhileNothingIsClaimed(func() error {
 		if err := c.checkNothingHeld(ctx, c.req.Storage); err != nil {
@@ -147,37 +87,12 @@ func deleteConfig(ctx context.Context, c *call) (*logical.Response, error) {
 	})
 }
 
+func writeConfig(ctx context.Context, c *call) (*logical.Response, error) {
+	warnings, err := c.changeConfig(ctx)
+	return answerWarnings(warnings), err
+}
+
 func rotateRoot(ctx context.Context, c *call) (*logical.Response, error) {
-	current, err := c.issuerFor(ctx, c.req.Storage)
-	if err != nil {
-		return nil, err
-	}
-	config, err := c.store.Config.Get(ctx, c.req.Storage)
-	if err != nil {
-		return nil, err
-	}
-	if config == nil {
-		return nil, errNotConfigured
-	}
-	secretID, err := current.Session().NewSecretID(ctx)
-	if err != nil {
-		return nil, refusal.Newf("", "nothing was changed: %v", err)
-	}
-	next := *config
-	next.SecretID, next.RetiredSecretIDs = secretID, append(slices.Clone(config.RetiredSecretIDs), config.SecretID)
-	made, err := c.connect(next)
-	if err == nil {
-		err = made.Session().Login(ctx)
-	}
-	if err != nil {
-		return nil, refusal.Newf("", "nothing was changed: the new secret_id does not work: %v",
-			errors.Join(err, current.Session().DestroySecretID(ctx, secretID)))
-	}
-	if err := c.putConfig(ctx, c.req.Storage, next, made); err != nil {
-		return nil, err
-	}
-	if err := c.destroyRetired(ctx, c.req.Storage, next, made); err != nil {
-		return answerWarnings([]string{fmt.Sprintf("rotated, but the replaced secret_id is not destroyed yet; the engine tries again every minute: %v", err)}), nil
-	}
-	return nil, nil
+	warnings, err := c.rotateSecretID(ctx)
+	return answerWarnings(warnings), err
 }
