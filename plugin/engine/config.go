@@ -182,9 +182,8 @@ func (c *call) changeConfig(ctx context.Context) (warnings []string, err error) 
 	if err != nil {
 		return nil, err
 	}
-	stored := false
 	defer func() { //nolint:contextcheck // the login that is not used ends after the call
-		if !stored {
+		if err != nil {
 			made.Session().Retire()
 		}
 	}()
@@ -208,7 +207,6 @@ func (c *call) changeConfig(ctx context.Context) (warnings []string, err error) 
 	if err != nil {
 		return nil, err
 	}
-	stored = true
 	return warnings, nil
 }
 

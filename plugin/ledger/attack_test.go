@@ -26,10 +26,7 @@ func TestClaimIsRefusedIfTheWorldChangedWhileVaultWasAsked(t *testing.T) {
 		"the approver was disabled and the record grew": func(f *fixture, id string) {
 			f.directory.Entities["bob"].Disabled = true
 			f.approve(id, "carol")
-			_, err := f.Change(f.t.Context(), f.storage, id, f.call("carol").who, func(_ approval.Request, who approval.Standing) (approval.Command, error) {
-				return approval.Withdraw{Approver: who}, nil
-			})
-			must(f.t, err)
+			f.withdraw(id, "carol")
 		},
 	} {
 		for _, at := range []string{"/auth/token/create/", "/creds/otp"} {
@@ -245,10 +242,7 @@ func TestDecisionDuringAClaimSurvivesAFailedRead(t *testing.T) {
 	for name, decide := range map[string]func(f *fixture, id string){
 		"denied": func(f *fixture, id string) { f.deny(id, "carol") },
 		"withdrawn": func(f *fixture, id string) {
-			_, err := f.Change(f.t.Context(), f.storage, id, f.call("bob").who, func(_ approval.Request, who approval.Standing) (approval.Command, error) {
-				return approval.Withdraw{Approver: who}, nil
-			})
-			must(f.t, err)
+			f.withdraw(id, "bob")
 		},
 	} {
 		for _, why := range []string{"the storage fails", "the engine is closed"} {
@@ -308,7 +302,7 @@ func TestEndThatSomebodyElseRecordedSurvivesAFailedRead(t *testing.T) {
 	}
 }
 
-// Whoever hangs up in the middle of an end gets it all the same, however often that is tried.
+// An end goes on when its caller hangs up in the middle of it. It is tried often, because a lock may be given by chance.
 func TestEndGoesOnWhenItsCallerHangsUp(t *testing.T) {
 	for name, written := range map[string]bool{"its start is written": true, "its start is not written": false} {
 		t.Run(name, func(t *testing.T) {

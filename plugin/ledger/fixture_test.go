@@ -197,6 +197,14 @@ func (f *fixture) deny(id, by string) {
 	must(f.t, f.tryDecide(f.t.Context(), id, by, approval.Deny))
 }
 
+func (f *fixture) withdraw(id, by string) {
+	f.t.Helper()
+	_, err := f.Change(f.t.Context(), f.storage, id, f.call(by).who, func(_ approval.Request, who approval.Standing) (approval.Command, error) {
+		return approval.Withdraw{Approver: who}, nil
+	})
+	must(f.t, err)
+}
+
 func (f *fixture) cancel(id, by string) {
 	f.t.Helper()
 	_, err := f.Change(f.t.Context(), f.storage, id, f.call(by).who, func(_ approval.Request, who approval.Standing) (approval.Command, error) {

@@ -23,15 +23,15 @@ func newCatalogue[T any](prefix string) *Catalogue[T] {
 
 // Get returns the object of that name, or nil. An invalid name returns nil.
 func (c *Catalogue[T]) Get(ctx context.Context, s logical.Storage, name string) (*T, error) {
-	if text.CheckName(name) != nil {
-		return nil, nil
-	}
 	key := c.prefix + name
 	// The lock is held while reading: else the old object could be cached after a write or an invalidation.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if value := c.cache[key]; value != nil {
 		return value, nil
+	}
+	if text.CheckName(name) != nil { // nothing is cached under such a name
+		return nil, nil
 	}
 	value, err := readObject[T](ctx, s, key)
 	if err == nil && value != nil {
