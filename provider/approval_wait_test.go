@@ -2,6 +2,7 @@ package provider
 
 import (
 	"fmt"
+	"github.com/vault-jit/vault-jit/provider/run"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -60,7 +61,7 @@ func obtainFrom(t *testing.T, s *oneRequest) (*api.Secret, error) {
 		t.Fatal(err)
 	}
 	client.SetToken("t")
-	e := &engine{reading: client, writing: client, mount: "jit", version: "0.1.0", login: connection{}.login(), run: &run{}, custody: &custody{}}
+	e := &engine{reading: client, writing: client, mount: "jit", version: "0.1.0", login: connection{}.login(), run: &run.Run{}, custody: &custody{}}
 	e.nowMade(someRequest)
 	c := &credentials{engine: e}
 	credential, _, err := c.obtain(t.Context(), e.custody.join(someRequest, e), time.Minute)

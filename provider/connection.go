@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/vault-jit/vault-jit/provider/run"
 	"net/http"
 	"net/url"
 	"strings"
@@ -91,7 +92,7 @@ func (p *vaultjit) ConfigValidators(context.Context) []provider.ConfigValidator 
 func (c connection) engine(diags *diag.Diagnostics, p *vaultjit) *engine {
 	here := p.run
 	if here == nil {
-		here = &run{}
+		here = &run.Run{}
 	}
 	for name, value := range map[string]attr.Value{
 		"address": c.Address, "token": c.Token, "namespace": c.Namespace, "ca_cert_file": c.CACertFile, "tls_server_name": c.TLSServerName,

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"github.com/vault-jit/vault-jit/provider/run"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -118,7 +119,7 @@ func outlive(parent int) {
 
 // Serve is the provider as a process that Terraform started; it returns when Terraform is done with it.
 func Serve(ctx context.Context, version string, debug bool) error {
-	p := &vaultjit{version: version, run: sharedRun(runFiles, os.Getppid())}
+	p := &vaultjit{version: version, run: run.Shared(run.Files, os.Getppid())}
 	go func() {
 		outlive(os.Getppid())
 		p.leave(ctx)

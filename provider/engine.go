@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/vault-jit/vault-jit/provider/run"
 	"strings"
 	"sync"
 	"time"
@@ -33,15 +34,15 @@ type engine struct {
 	// session is the last login, if it was this process's own.
 	session *session
 
-	run      *run
+	run      *run.Run
 	custody  *custody
 	sessions *sessions
 }
 
 // made reports whether this run of Terraform made the request.
-func (e *engine) made(id string) bool { return e.run.knows("request " + id) }
+func (e *engine) made(id string) bool { return e.run.Knows("request " + id) }
 
-func (e *engine) nowMade(id string) { e.run.note("request " + id) }
+func (e *engine) nowMade(id string) { e.run.Note("request " + id) }
 
 // read gives what a path answers, nil if there is nothing.
 func (e *engine) read(ctx context.Context, path string) (map[string]any, error) {

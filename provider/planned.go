@@ -12,11 +12,11 @@ import (
 
 // nowPlanned remembers what this run is going to create, so that a name that is neither planned nor there yet can be
 // refused at plan time. Terraform plans what a resource refers to before the resource itself.
-func (e *engine) nowPlanned(kind, name string) { e.run.note(e.plannedAs(kind, name)) }
+func (e *engine) nowPlanned(kind, name string) { e.run.Note(e.plannedAs(kind, name)) }
 
 // isPlanned also takes the word of a provider block whose mount is not known yet: it may be this one.
 func (e *engine) isPlanned(kind, name string) bool {
-	return e.run.knows(e.plannedAs(kind, name)) || e.run.knows((&engine{}).plannedAs(kind, name))
+	return e.run.Knows(e.plannedAs(kind, name)) || e.run.Knows((&engine{}).plannedAs(kind, name))
 }
 
 // plannedAs names a definition among those of all mounts.

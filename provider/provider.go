@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"github.com/vault-jit/vault-jit/provider/run"
 
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
@@ -25,7 +26,7 @@ var (
 type vaultjit struct {
 	version string
 	// run is shared with the other processes of this run of Terraform; nil where there are none.
-	run      *run
+	run      *run.Run
 	custody  custody
 	sessions sessions
 }

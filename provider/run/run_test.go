@@ -1,4 +1,4 @@
-package provider
+package run
 
 import (
 	"errors"
@@ -11,12 +11,12 @@ import (
 func TestProcessesOfOneRunKnowWhatTheOthersDid(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "runs")
 	runs := func() (string, error) { return dir, nil }
-	one, alias, other := sharedRun(runs, 1), sharedRun(runs, 1), sharedRun(runs, 2)
-	one.note("request a")
-	if !one.knows("request a") || !alias.knows("request a") || alias.knows("request b") {
+	one, alias, other := Shared(runs, 1), Shared(runs, 1), Shared(runs, 2)
+	one.Note("request a")
+	if !one.Knows("request a") || !alias.Knows("request a") || alias.Knows("request b") {
 		t.Error("the processes of one run do not know the same")
 	}
-	if other.knows("request a") {
+	if other.Knows("request a") {
 		t.Error("another run knows of it")
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "1"))
@@ -24,11 +24,11 @@ func TestProcessesOfOneRunKnowWhatTheOthersDid(t *testing.T) {
 		t.Errorf("the file holds more than a digest: %q %v", text, err)
 	}
 	// What a run left behind goes with a later one.
-	old := time.Now().Add(-2 * runFilesKept)
+	old := time.Now().Add(-2 * filesKept)
 	if err := os.Chtimes(filepath.Join(dir, "1"), old, old); err != nil {
 		t.Fatal(err)
 	}
-	if sharedRun(runs, 1).knows("request a") {
+	if Shared(runs, 1).Knows("request a") {
 		t.Error("a run of days ago is taken for this one")
 	}
 }
@@ -42,9 +42,9 @@ func TestARunWithoutAFileKnowsWhatItDid(t *testing.T) {
 		"no folder":            func() (string, error) { return file, nil },
 		"no place for folders": func() (string, error) { return "", errors.New("$HOME is not defined") },
 	} {
-		r := sharedRun(folder, 1)
-		r.note("request a")
-		if !r.knows("request a") || r.knows("request b") {
+		r := Shared(folder, 1)
+		r.Note("request a")
+		if !r.Knows("request a") || r.Knows("request b") {
 			t.Errorf("%s: it does not", name)
 		}
 	}

@@ -1,4 +1,5 @@
-package provider
+// Package run is one run of Terraform, as the processes of the provider know it.
+package run
 
 import (
 	"bytes"
@@ -12,41 +13,41 @@ import (
 	"time"
 )
 
-// run is what is known of this run of Terraform: which definitions it plans and which requests it made. Terraform starts
+// Run is what is known of this run of Terraform: which definitions it plans and which requests it made. Terraform starts
 // a process for every provider block, an alias too, and again for plan and apply. All are children of one Terraform, so
 // they tell each other through a file that has its process id for a name. Nothing but digests is in it. Without the
 // file, a process knows what it did itself.
-type run struct {
+type Run struct {
 	known sync.Map
 	file  string
 }
 
-// runFilesKept is how long the file of a run outlives its last line.
-const runFilesKept = 24 * time.Hour
+// filesKept is how long the file of a run outlives its last line.
+const filesKept = 24 * time.Hour
 
-// sharedRun is the run of the Terraform that started this process, with its file in a folder that is nobody else's. Old
+// Shared is the run of the Terraform that started this process, with its file in a folder that is nobody else's. Old
 // runs' files are removed.
-func sharedRun(folder func() (string, error), terraform int) *run {
+func Shared(folder func() (string, error), terraform int) *Run {
 	dir, err := folder()
 	if err == nil {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
 		log.Printf("[WARN] provider blocks of one run know nothing of each other: %v", err)
-		return &run{}
+		return &Run{}
 	}
 	files, _ := filepath.Glob(filepath.Join(dir, "*"))
 	for _, file := range files {
-		if about, err := os.Lstat(file); err == nil && time.Since(about.ModTime()) > runFilesKept {
+		if about, err := os.Lstat(file); err == nil && time.Since(about.ModTime()) > filesKept {
 			_ = os.Remove(file) // another process may have done it
 		}
 	}
-	return &run{file: filepath.Join(dir, strconv.Itoa(terraform))}
+	return &Run{file: filepath.Join(dir, strconv.Itoa(terraform))}
 }
 
-// runFiles is the folder for the files of this user's runs. What they say is believed, so it is not in a folder that
+// Files is the folder for the files of this user's runs. What they say is believed, so it is not in a folder that
 // everybody may write to.
-func runFiles() (string, error) {
+func Files() (string, error) {
 	cache, err := os.UserCacheDir()
 	return filepath.Join(cache, "terraform-provider-vaultjit"), err
 }
@@ -56,8 +57,8 @@ func digestLine(fact string) []byte {
 	return []byte(hex.EncodeToString(sum[:]) + "\n")
 }
 
-// note adds a fact, for the other processes too.
-func (r *run) note(fact string) {
+// Note adds a fact, for the other processes too.
+func (r *Run) Note(fact string) {
 	r.known.Store(fact, true)
 	if r.file == "" {
 		return
@@ -74,8 +75,8 @@ func (r *run) note(fact string) {
 	}
 }
 
-// knows reports whether any process of the run noted the fact.
-func (r *run) knows(fact string) bool {
+// Knows reports whether any process of the run noted the fact.
+func (r *Run) Knows(fact string) bool {
 	if _, ok := r.known.Load(fact); ok {
 		return true
 	}
