@@ -26,6 +26,11 @@ type Revision struct {
 	UpdatedBy string `json:"updated_by"`
 }
 
+// Revise is the next revision, written now by the token of the given display name.
+func (r *Revision) Revise(now time.Time, by string) {
+	*r = Revision{Version: r.Version + 1, UpdatedAt: now.UTC().Round(0), UpdatedBy: by}
+}
+
 // ApproverGroup is a named set of approvers: entities, and members of identity groups.
 type ApproverGroup struct {
 	Name             string   `json:"name"`

@@ -19,6 +19,7 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/ledger"
 	"github.com/vault-jit/vault-jit/plugin/people"
 	"github.com/vault-jit/vault-jit/plugin/store"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // Version is the release, set by the linker.
@@ -27,9 +28,11 @@ var Version = "v0.0.0-dev"
 type backend struct {
 	*framework.Backend
 
-	store  *store.Store[Config]
-	ledger *ledger.Ledger
-	source people.Source
+	// accepts are the tables by which what is given to a path is decoded.
+	accepts map[*framework.Path]wire.Table
+	store   *store.Store[Config]
+	ledger  *ledger.Ledger
+	source  people.Source
 	// now is the clock; only a test of the handlers replaces it.
 	now func() time.Time
 
@@ -61,7 +64,7 @@ func Factory(ctx context.Context, config *logical.BackendConfig) (logical.Backen
 }
 
 func newBackend() *backend {
-	b := &backend{store: store.New[Config](), now: time.Now}
+	b := &backend{accepts: map[*framework.Path]wire.Table{}, store: store.New[Config](), now: time.Now}
 	b.Backend = &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,

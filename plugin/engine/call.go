@@ -2,8 +2,7 @@ package engine
 
 import (
 	"context"
-	"fmt"
-	"time"
+	"net/http"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -11,14 +10,22 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/approval"
 	"github.com/vault-jit/vault-jit/plugin/people"
 	"github.com/vault-jit/vault-jit/plugin/refusal"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // call is one call of the engine, and what was asked of Vault's identity store for it.
 type call struct {
 	*backend
-	req    *logical.Request
-	fields *framework.FieldData
+	req *logical.Request
+	// given are the fields of the path and the body, decoded by the path's table.
+	given  map[string]any
 	people *people.Lookup
+}
+
+// text is a string field; "" if it was not given.
+func (c *call) text(field string) string {
+	word, _ := c.given[field].(string)
+	return word
 }
 
 // handler answers a call. What the user did wrong is a refusal; every other error is a fault of the system.
@@ -30,7 +37,7 @@ func (b *backend) handle(h handler) framework.OperationFunc {
 		if err := checkGivenOnce(req, d); err != nil {
 			return respond(nil, err)
 		}
-		return respond(h(ctx, &call{backend: b, req: req, fields: d, people: b.source.Lookup(req.Storage)}))
+		return respond(h(ctx, &call{backend: b, req: req, given: d.Raw, people: b.source.Lookup(req.Storage)}))
 	}
 }
 
@@ -45,21 +52,22 @@ func respond(response *logical.Response, err error) (*logical.Response, error) {
 type operations = map[logical.Operation]framework.OperationHandler
 
 // action is a path that is a verb, and does that when it is written to.
-func (b *backend) action(
-	verb, suffix string, fields map[string]*framework.FieldSchema, h handler, synopsis, help string,
-) *framework.Path {
-	return &framework.Path{
+func (b *backend) action(verb, suffix string, takes wire.Table, h handler, gives wire.Table, synopsis, help string) *framework.Path {
+	return b.accept(takes, &framework.Path{
 		Pattern:         verb,
 		DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: "jit", OperationVerb: verb, OperationSuffix: suffix},
-		Fields:          fields,
-		Operations:      operations{logical.UpdateOperation: b.writing(h, synopsis)},
+		Operations:      operations{logical.UpdateOperation: answering(gives, b.writing(h, synopsis))},
 		HelpSynopsis:    synopsis,
 		HelpDescription: help,
-	}
+	})
 }
 
-func idField() *framework.FieldSchema {
-	return &framework.FieldSchema{Type: framework.TypeString, Description: "The request's id.", Required: true}
+// answering has an operation describe what it answers.
+func answering(gives wire.Table, operation *framework.PathOperation) *framework.PathOperation {
+	operation.Responses = map[int][]framework.Response{
+		http.StatusOK: {{Description: "OK", Fields: describeFields(gives.Answered())}},
+	}
+	return operation
 }
 
 // writing is an operation that changes something: it runs on the active node of the primary cluster only, so that no
@@ -135,29 +143,15 @@ func (c *call) show(ctx context.Context, r approval.Request, withCensus bool) (*
 	if !withCensus {
 		verdict.Candidates = nil
 	}
-	return &logical.Response{Data: viewRequest(r, verdict, now)}, nil
+	view, err := viewRequest(r, verdict, now)
+	if err != nil {
+		return nil, err
+	}
+	return answer(view)
 }
 
-// field is a field's value, or its type's zero value if it was not given. The schema has the type, so another one is a
-// mistake of this package's.
-func field[T any](d *framework.FieldData, name string) T {
-	value, ok := d.Get(name).(T)
-	if !ok {
-		panic(fmt.Sprintf("engine: field %q holds a %T, not a %T", name, d.Get(name), value))
-	}
-	return value
-}
-
-// fill sets the target if the field was given.
-func fill[T any](d *framework.FieldData, name string, target *T) {
-	if _, given := d.GetOk(name); given {
-		*target = field[T](d, name)
-	}
-}
-
-// fillDuration sets a duration, which fields hold in seconds, if the field was given.
-func fillDuration(d *framework.FieldData, name string, target *time.Duration) {
-	if _, given := d.GetOk(name); given {
-		*target = time.Duration(field[int](d, name)) * time.Second
-	}
+// answer is the answer with the fields of a type of package wire.
+func answer(view any) (*logical.Response, error) {
+	values, err := wire.Values(view)
+	return &logical.Response{Data: values}, err
 }

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/issuer"
 	"github.com/vault-jit/vault-jit/plugin/people"
 	"github.com/vault-jit/vault-jit/plugin/refusal"
 	"github.com/vault-jit/vault-jit/plugin/session"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // Config is the engine's configuration.
@@ -29,53 +29,46 @@ type Config struct {
 
 var errNotConfigured = refusal.New("", "the engine is not configured: write address, role_id, secret_id and token_role to config", "")
 
-func defaultConfig() Config {
-	return Config{
-		Connection: session.Connection{AuthMount: "approle"},
-		Retention:  30 * 24 * time.Hour, MaxPendingPerRequester: 100, AuditorGroupIDs: []string{},
-	}
-}
-
 // configuration is what is configured, or the defaults.
 func (b *backend) configuration(ctx context.Context, s logical.Storage) (Config, error) {
 	config, err := b.store.Config.Get(ctx, s)
-	if err != nil || config == nil {
-		return defaultConfig(), err
+	if err == nil && config == nil {
+		return wire.Merge(wire.ConfigTable, Config{}, wire.ConfigTable.Defaults())
+	}
+	if err != nil {
+		return Config{}, err
 	}
 	return *config, nil
 }
 
-// mergeConfig applies the given fields to the current configuration, if there is one.
-func mergeConfig(current *Config, d *framework.FieldData) (Config, error) {
-	next := defaultConfig()
-	if current != nil {
-		next = *current
+// mergeConfig applies the given fields to the current configuration.
+func mergeConfig(current Config, isStored bool, given map[string]any) (Config, error) {
+	next, err := wire.Merge(wire.ConfigTable, current, given)
+	if err != nil {
+		return next, err
 	}
-	for name, target := range map[string]*string{
-		"address": &next.Address, "namespace": &next.Namespace, "ca_cert": &next.CACert, "tls_server_name": &next.TLSServerName,
-		"client_cert": &next.ClientCert, "client_key": &next.ClientKey, "auth_mount": &next.AuthMount, "role_id": &next.RoleID,
-		"secret_id": &next.SecretID, "token": &next.Token, "token_role": &next.TokenRole,
-	} {
-		fill(d, name, target)
-	}
-	fill(d, "auditor_group_ids", &next.AuditorGroupIDs)
-	fill(d, "max_pending_per_requester", &next.MaxPendingPerRequester)
-	fillDuration(d, "retention", &next.Retention)
 	if next.MaxPendingPerRequester < 1 {
-		return next, refusal.Newf("", "max_pending_per_requester is %d; it must be at least 1", next.MaxPendingPerRequester)
+		return next, refusal.New("max_pending_per_requester", fmt.Sprintf("it is %d", next.MaxPendingPerRequester), "it must be at least 1")
 	}
-	_, secretGiven := d.GetOk("secret_id")
-	_, tokenGiven := d.GetOk("token")
+	_, secretGiven := given["secret_id"]
+	_, tokenGiven := given["token"]
 	switch {
 	case tokenGiven && next.Token != "" && !secretGiven:
 		next.RoleID, next.SecretID = "", "" // a change from AppRole to token
 	case secretGiven && next.SecretID != "" && !tokenGiven:
 		next.Token = "" // a change from token to AppRole
 	}
+	if next.ClientCert == "" {
+		next.ClientKey = "" // the key of no certificate is of no use
+	}
 	// A secret that is in use and was not given just now is the stored one. An empty one given beside it proves nothing.
+	field := "secret_id"
+	if next.Token != "" {
+		field = "token"
+	}
 	keepsSecret := (next.SecretID != "" && !secretGiven) || (next.Token != "" && !tokenGiven)
-	if current != nil && keepsSecret && connectsElsewhere(*current, next) {
-		return next, refusal.New("", "where or how the engine connects would change: give secret_id (or token) again", "")
+	if isStored && keepsSecret && connectsElsewhere(current, next) {
+		return next, refusal.New(field, "where or how the engine connects would change", "give secret_id (or token) again")
 	}
 	return next, nil
 }
@@ -170,11 +163,15 @@ func (b *backend) putConfig(ctx context.Context, s logical.Storage, config Confi
 
 // changeConfig stores the configuration with the given fields, once a login with it succeeded.
 func (c *call) changeConfig(ctx context.Context) (warnings []string, err error) {
-	current, err := c.store.Config.Get(ctx, c.req.Storage)
+	stored, err := c.store.Config.Get(ctx, c.req.Storage)
 	if err != nil {
 		return nil, err
 	}
-	next, err := mergeConfig(current, c.fields)
+	current, err := c.configuration(ctx, c.req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	next, err := mergeConfig(current, stored != nil, c.given)
 	if err != nil {
 		return nil, err
 	}
@@ -192,14 +189,14 @@ func (c *call) changeConfig(ctx context.Context) (warnings []string, err error) 
 		return nil, refusal.Newf("", "nothing was stored: %v", err)
 	}
 	warnings = append(warnings, prefixEach("auditor_group_ids", people.GroupWarnings(ctx, made.Session(), next.AuditorGroupIDs))...)
-	if current != nil && connectsElsewhere(*current, next) {
+	if stored != nil && connectsElsewhere(current, next) {
 		if n := len(next.RetiredSecretIDs); n > 0 {
 			warnings = append(warnings, fmt.Sprintf("%d replaced secret_ids of the former connection are not destroyed, and the new one cannot: "+
 				"destroy the secret_ids of that AppRole", n))
 		}
 		next.RetiredSecretIDs = nil
 	}
-	if current == nil || (current.Address == next.Address && current.Namespace == next.Namespace) {
+	if stored == nil || (current.Address == next.Address && current.Namespace == next.Namespace) {
 		err = c.putConfig(ctx, c.req.Storage, next, made)
 	} else {
 		err = c.moveConfig(ctx, c.req.Storage, next, made)

@@ -9,29 +9,29 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/approval"
 	"github.com/vault-jit/vault-jit/plugin/people"
 	"github.com/vault-jit/vault-jit/plugin/refusal"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func (b *backend) pathClaim() []*framework.Path {
 	// In the second form the id becomes part of the lease's id, so that `vault lease revoke -prefix jit/claim/ID` works.
 	var both []*framework.Path
 	for pattern, suffix := range map[string]string{"claim": "request", "claim/" + framework.MatchAllRegex("id"): "request-by-id"} {
-		both = append(both, &framework.Path{
+		both = append(both, b.accept(wire.NameRequestTable, &framework.Path{
 			Pattern:      pattern,
 			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: "jit", OperationVerb: "claim", OperationSuffix: suffix},
-			Fields:       map[string]*framework.FieldSchema{"id": idField()},
 			Operations: operations{
 				logical.UpdateOperation: b.writing(identified(claim), "Turn an approved request into a leased credential."),
 			},
 			HelpSynopsis: "Turn your own approved request into a leased credential.",
 			HelpDescription: `Checks the quorum once more, with the groups and the policy as they are now, and then makes the credential, for this request
 alone. The window starts now. A request is granted once. A claim that fails takes back what it made and can be repeated.`,
-		})
+		}))
 	}
 	return both
 }
 
 func claim(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
-	r, made, err := c.ledger.Claim(ctx, c.req.Storage, field[string](c.fields, "id"), who, func(r approval.Request) (approval.World, error) {
+	r, made, err := c.ledger.Claim(ctx, c.req.Storage, c.text("id"), who, func(r approval.Request) (approval.World, error) {
 		return who.WorldNow(ctx, r)
 	})
 	if refusal.Of(err) != nil {

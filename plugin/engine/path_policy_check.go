@@ -7,28 +7,26 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func (b *backend) pathPolicyCheck() []*framework.Path {
-	return []*framework.Path{{
+	return []*framework.Path{b.accept(wire.Table{Fields: []wire.Field{wire.NameField("policy")}}, &framework.Path{
 		Pattern:      "policies/" + framework.GenericNameRegex("name") + "/check",
 		DisplayAttrs: display("policy-check"),
-		Fields: map[string]*framework.FieldSchema{
-			"name": {Type: framework.TypeString, Description: "Name of the policy.", Required: true},
-		},
 		Operations: operations{
-			logical.ReadOperation: b.reading(checkPolicy, "Tell whether the policy can be met by the people there are now."),
+			logical.ReadOperation: answering(wire.PolicyCheckTable, b.reading(checkPolicy, "Tell whether the policy can be met by the people there are now.")),
 		},
 		HelpSynopsis: "Whether a policy can be met by the people there are now.",
 		HelpDescription: `For each rule: who could count for it, and how many more there are than it needs while every other rule is met (spare; negative
 when some are lacking). depends_on lists the people without whom the policy could not be met. known is false where the engine may
 not read the members of an identity group; then there may be more people than shown. A requester never counts for their own
 request, unless the policy allows it, so somebody in an approver group who asks needs one more.`,
-	}}
+	})}
 }
 
 func checkPolicy(ctx context.Context, c *call) (*logical.Response, error) {
-	policy, err := c.store.Policies.Get(ctx, c.req.Storage, field[string](c.fields, "name"))
+	policy, err := c.store.Policies.Get(ctx, c.req.Storage, c.text("name"))
 	if err != nil || policy == nil {
 		return nil, err
 	}
@@ -37,22 +35,14 @@ func checkPolicy(ctx context.Context, c *call) (*logical.Response, error) {
 		return nil, err
 	}
 	prospect := approval.Check(*policy, approval.Person{}, census)
-	rules := make([]map[string]any, len(prospect.Rules))
+	rules := make([]wire.RuleOutlook, len(prospect.Rules))
 	for i, rule := range prospect.Rules {
-		rules[i] = map[string]any{
-			"name":               rule.Name,
-			"approver_groups":    rule.ApproverGroups,
-			"approvals_required": rule.Approvals,
-			"satisfiable":        rule.Satisfiable,
-			"known":              rule.Known,
-			"candidates":         viewPeople(rule.Candidates),
-			"spare":              rule.Spare,
+		rules[i] = wire.RuleOutlook{
+			Name: rule.Name, ApproverGroups: rule.ApproverGroups, ApprovalsRequired: rule.Approvals, Satisfiable: rule.Satisfiable,
+			Known: rule.Known, Candidates: viewPeople(rule.Candidates), Spare: rule.Spare,
 		}
 	}
-	return &logical.Response{Data: map[string]any{
-		"satisfiable": prospect.Satisfiable,
-		"known":       prospect.Known,
-		"depends_on":  viewPeople(prospect.DependsOn),
-		"rules":       rules,
-	}}, nil
+	return answer(wire.PolicyCheck{
+		Satisfiable: prospect.Satisfiable, Known: prospect.Known, DependsOn: viewPeople(prospect.DependsOn), Rules: rules,
+	})
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -11,26 +10,23 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/people"
 	"github.com/vault-jit/vault-jit/plugin/refusal"
 	"github.com/vault-jit/vault-jit/plugin/text"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func (b *backend) pathRequest() []*framework.Path {
 	// Two paths, because an optional capture would blank the role given in the body.
 	var both []*framework.Path
 	for pattern, suffix := range map[string]string{"request": "request", "request/" + framework.GenericNameRegex("role"): "request-for-role"} {
-		both = append(both, &framework.Path{
+		both = append(both, b.accept(wire.AskTable, &framework.Path{
 			Pattern:      pattern,
 			DisplayAttrs: display(suffix),
-			Fields: map[string]*framework.FieldSchema{
-				"role":       {Type: framework.TypeString, Description: "The role to ask for.", Required: true},
-				"reason":     {Type: framework.TypeString, Description: "Why, for the approvers and the record."},
-				"ttl":        {Type: framework.TypeDurationSecond, Description: "For how long, from the claim on. Default: the policy's default_ttl."},
-				"parameters": {Type: framework.TypeKVPairs, Description: "The role's parameters: repeated name=value, or a JSON object."},
+			Operations: operations{
+				logical.UpdateOperation: answering(wire.RequestTable, b.writing(identified(ask), "Ask for a role. Returns the request's id.")),
 			},
-			Operations:   operations{logical.UpdateOperation: b.writing(identified(ask), "Ask for a role. Returns the request's id.")},
 			HelpSynopsis: "Ask for a role.",
 			HelpDescription: `Makes a request and returns its id. It freezes the role's policy and exactly what a claim would execute.
 Nothing is given out before a quorum of approvers agreed and the request is claimed; the window starts at the claim.`,
-		})
+		}))
 	}
 	return both
 }
@@ -53,9 +49,9 @@ func ask(ctx context.Context, c *call, who people.Caller) (*logical.Response, er
 // gatherQuestion gathers what a new request is made from.
 func (c *call) gatherQuestion(ctx context.Context, who people.Caller) (approval.Question, error) {
 	var none approval.Question
-	name := field[string](c.fields, "role")
+	name := c.text("role")
 	if name == "" {
-		return none, refusal.New("", "role is empty", "name the role to ask for")
+		return none, refusal.New("role", "it is empty", "name the role to ask for")
 	}
 	if err := text.CheckName(name); err != nil {
 		return none, refusal.In("role", err)
@@ -65,14 +61,14 @@ func (c *call) gatherQuestion(ctx context.Context, who people.Caller) (approval.
 		return none, err
 	}
 	if role == nil {
-		return none, refusal.Newf("", "there is no role %q", name)
+		return none, refusal.Newf("role", "there is no role %q", name)
 	}
 	policy, err := c.store.Policies.Get(ctx, c.req.Storage, role.Policy)
 	if err != nil {
 		return none, err
 	}
 	if policy == nil {
-		return none, refusal.Newf("", "role %q cannot be asked for: its policy %q does not exist", name, role.Policy)
+		return none, refusal.Newf("role", "%q cannot be asked for: its policy %q does not exist", name, role.Policy)
 	}
 	identityGroups, err := c.people.IdentityGroups(who.EntityID, role.RequesterIdentityGroupIDs)
 	if err != nil {
@@ -82,14 +78,16 @@ func (c *call) gatherQuestion(ctx context.Context, who people.Caller) (approval.
 	if err != nil {
 		return none, err
 	}
+	ttl, _ := c.given["ttl"].(int64) // 0 asks for the policy's default
+	parameters, _ := c.given["parameters"].(map[string]string)
 	return approval.Question{
 		Role:             *role,
 		Policy:           *policy,
 		Requester:        who.Standing,
 		IdentityGroupIDs: identityGroups,
-		Reason:           field[string](c.fields, "reason"),
-		TTL:              time.Duration(field[int](c.fields, "ttl")) * time.Second,
-		Parameters:       field[map[string]string](c.fields, "parameters"),
+		Reason:           c.text("reason"),
+		TTL:              wire.Seconds(ttl).Duration(),
+		Parameters:       parameters,
 		MaxWindow:        c.people.LongestLease(),
 		MaxWaiting:       config.MaxPendingPerRequester,
 	}, nil

@@ -11,10 +11,11 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/approval"
 	"github.com/vault-jit/vault-jit/plugin/grant"
 	"github.com/vault-jit/vault-jit/plugin/people"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func (b *backend) pathRevoke() []*framework.Path {
-	return []*framework.Path{b.action("revoke", "grant", map[string]*framework.FieldSchema{"id": idField()}, identified(revoke),
+	return []*framework.Path{b.action("revoke", "grant", wire.NameRequestTable, identified(revoke), wire.RevokedTable,
 		"End a live grant now.",
 		`Its requester, whoever is in an approver group of its policy now, and auditors may end a grant. The grant token and upstream's
 lease are both revoked at once, and who did it is recorded. If Vault cannot confirm the end, the answer says so and the engine
@@ -22,14 +23,21 @@ tries again, every minute at first. The lease of the claim stays until its time 
 }
 
 func revoke(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
-	r, err := c.ledger.Revoke(ctx, c.req.Storage, field[string](c.fields, "id"), who, func(_ approval.Request, standing approval.Standing) (approval.Command, error) {
+	r, err := c.ledger.Revoke(ctx, c.req.Storage, c.text("id"), who, func(_ approval.Request, standing approval.Standing) (approval.Command, error) {
 		return approval.Revoke{By: standing, Auditor: who.Auditor}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	now := c.now()
-	response := &logical.Response{Data: map[string]any{"id": r.ID, "state": string(r.State(now)), "grant": viewGrant(r, now)}}
+	revoked := wire.Revoked{ID: r.ID, State: string(r.State(now))}
+	if grant := viewGrant(r, now); grant != nil {
+		revoked.Grant = *grant
+	}
+	response, err := answer(revoked)
+	if err != nil {
+		return nil, err
+	}
 	hasLease := slices.ContainsFunc(r.Held, func(h approval.Held) bool { return h.Handle.Key() == grant.Lease{}.Key() })
 	if !hasLease {
 		response.AddWarning("what the claim gave cannot be taken back: its path gave no lease; only the grant token has ended")

@@ -8,18 +8,19 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/session"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func (b *backend) pathStatus() []*framework.Path {
-	return []*framework.Path{{
+	return []*framework.Path{b.accept(wire.Table{}, &framework.Path{
 		Pattern:      "status",
 		DisplayAttrs: display("status"),
-		Operations:   operations{logical.ReadOperation: b.readingOnActive(readStatus, "Read how the engine is doing.")},
+		Operations:   operations{logical.ReadOperation: answering(wire.StatusTable, b.readingOnActive(readStatus, "Read how the engine is doing."))},
 		HelpSynopsis: "How the engine is doing: its login, and what is open, live and not yet confirmed to have ended.",
 		HelpDescription: `unconfirmed_ends counts what is over while Vault has not confirmed that nothing is left of it: grants, and failed claims.
 The engine tries again by itself, every minute at first; requests/ID shows the last error of a grant's end, and Vault's log that
 of a claim. Anything above zero for long deserves a look.`,
-	}}
+	})}
 }
 
 func readStatus(ctx context.Context, c *call) (*logical.Response, error) {
@@ -33,20 +34,19 @@ func readStatus(ctx context.Context, c *call) (*logical.Response, error) {
 	} else if !errors.Is(err, errNotConfigured) {
 		return nil, err
 	}
-	data := map[string]any{
-		"plugin_version":       Version,
-		"logged_in":            login.LoggedIn,
-		"login_problem":        login.Problem,
-		"token_expires_at":     formatTime(login.TokenExpires),
-		"secret_id_expires_at": formatTime(login.SecretIDExpires),
-		"open_requests":        counts.Open,
-		"live_grants":          counts.Live,
-		"unconfirmed_ends":     len(counts.Unconfirmed),
-		"unconfirmed_ids":      counts.Unconfirmed,
-		"last_periodic_run":    "",
+	status := wire.Status{
+		PluginVersion:     Version,
+		LoggedIn:          login.LoggedIn,
+		LoginProblem:      login.Problem,
+		TokenExpiresAt:    wire.Time{Time: login.TokenExpires},
+		SecretIDExpiresAt: wire.Time{Time: login.SecretIDExpires},
+		OpenRequests:      counts.Open,
+		LiveGrants:        counts.Live,
+		UnconfirmedEnds:   len(counts.Unconfirmed),
+		UnconfirmedIDs:    counts.Unconfirmed,
 	}
 	if last := c.lastPeriodic.Load(); last != nil {
-		data["last_periodic_run"] = formatTime(*last)
+		status.LastPeriodicRun = wire.Time{Time: *last}
 	}
-	return &logical.Response{Data: data}, nil
+	return answer(status)
 }

@@ -5,10 +5,12 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func (b *backend) pathTidy() []*framework.Path {
-	return []*framework.Path{b.action("tidy", "", nil, tidyNow, "Remove ended requests past the configured retention.",
+	return []*framework.Path{b.action("tidy", "", wire.Table{}, tidyNow, wire.TidiedTable, "Remove ended requests past the configured retention.",
 		"Runs by itself every hour. Nothing is removed about which anything could still have to be done.")}
 }
 
@@ -17,5 +19,5 @@ func tidyNow(ctx context.Context, c *call) (*logical.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &logical.Response{Data: map[string]any{"removed": removed}}, nil
+	return answer(wire.Tidied{Removed: removed})
 }

@@ -44,6 +44,10 @@ type Spec interface {
 	Render(Values) (Rendered, error)
 	// Fingerprint is the bytes that change when what is given changes.
 	Fingerprint() ([]byte, error)
+	// Policies are the Vault policies of the grant token.
+	Policies() []string
+	// Warnings say what is allowed and hardly meant.
+	Warnings() []string
 
 	spec()
 }
@@ -67,6 +71,17 @@ func (Secret) Kind() Kind { return KindSecret }
 // Fill checks a request's parameters against the declared ones and adds the defaults.
 func (s Secret) Fill(given map[string]string) (map[string]string, error) {
 	return s.Parameters.fill(given)
+}
+
+// Policies are the GrantPolicies.
+func (s Secret) Policies() []string { return s.GrantPolicies }
+
+// Warnings say that what is given cannot be taken back, if the role allows that.
+func (s Secret) Warnings() []string {
+	if !s.AllowUnleased {
+		return nil
+	}
+	return []string{"allow_unleased: what the path gives without a lease cannot be taken back; where upstream takes a duration, pass {{.TTL}}"}
 }
 
 // Fingerprint is the JSON of the spec without the descriptions of parameters, which say nothing about what is given.

@@ -105,7 +105,7 @@ func (i *Issuer) PolicyWarnings(ctx context.Context, policies []string) []string
 	var warnings []string
 	for _, policy := range policies {
 		if !slices.Contains(allowed, policy) && !strutil.StrListContainsGlob(globs, policy) {
-			warnings = append(warnings, fmt.Sprintf("token role %q does not allow %q, so every claim will fail until its allowed_policies list it",
+			warnings = append(warnings, fmt.Sprintf("grant_policies: token role %q does not allow %q, so every claim will fail until its allowed_policies list it",
 				i.session.Connection().TokenRole, policy))
 		}
 	}

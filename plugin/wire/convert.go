@@ -11,15 +11,36 @@ import (
 )
 
 // Merge is a value of the core with the given fields of the table in place of its own. The core's type has the names of
-// the table in its JSON; given holds values that [Decode] accepted.
+// the table in its JSON; given holds values that [Table.Decode] accepted.
 func Merge[T any](table Table, value T, given map[string]any) (T, error) {
-	var merged T
 	object, err := toObject(value)
 	if err != nil {
-		return merged, err
+		return value, err
 	}
 	table.mergeInto(object, given)
 	return fromObject[T](object)
+}
+
+// Define is a definition of the core with the given fields: the current one with these in place of its own, or a new
+// one, if current is nil, with the defaults for all others.
+func Define[T any](table Table, name string, current *T, given map[string]any) (T, error) {
+	if current == nil {
+		current, given = new(T), table.complete(given)
+	}
+	value, err := Merge(table, *current, given)
+	if err != nil {
+		return value, err
+	}
+	return Merge(nameTable, value, map[string]any{"name": name})
+}
+
+var nameTable = Table{Fields: []Field{NameField("definition")}}
+
+// complete is what was given, and the defaults.
+func (t Table) complete(given map[string]any) map[string]any {
+	whole := t.Defaults()
+	maps.Copy(whole, given)
+	return whole
 }
 
 func (t Table) mergeInto(object, given map[string]any) {

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -21,7 +20,7 @@ func (t Table) Decode(given map[string]any) (map[string]any, error) {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		i := slices.IndexFunc(accepted, func(f Field) bool { return f.Name == name })
 		if i < 0 {
-			return nil, refusal.New(quotePart(name), "it is not a field here", "accepted are "+listNames(accepted))
+			return nil, refusal.New(quotePart(name), "unknown field", listNames(accepted))
 		}
 		value, err := accepted[i].decode(given[name])
 		if err != nil {
@@ -38,7 +37,10 @@ func listNames(fields []Field) string {
 		names[i] = f.Name
 	}
 	slices.Sort(names)
-	return cmp.Or(strings.Join(names, ", "), "none")
+	if len(names) == 0 {
+		return "no field is accepted here"
+	}
+	return "accepted are " + strings.Join(names, ", ")
 }
 
 func (f Field) decode(value any) (any, error) {
@@ -78,7 +80,7 @@ func (f Field) decode(value any) (any, error) {
 func (t Table) decodeObject(value any) (map[string]any, error) {
 	object, ok := value.(map[string]any)
 	if !ok {
-		return nil, refuseValue(value, "it must be a JSON object with "+listNames(t.Accepted()))
+		return nil, refuseValue(value, "it must be a JSON object; "+listNames(t.Accepted()))
 	}
 	return t.Decode(object)
 }

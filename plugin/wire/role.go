@@ -1,6 +1,9 @@
 package wire
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"maps"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
@@ -49,13 +52,17 @@ var RoleTable = Table{
 	},
 }
 
-// MergeRole is a role with the given fields in place of its own.
-func MergeRole(role approval.Role, given map[string]any) (approval.Role, error) {
-	object, err := flattenRole(role)
+// DefineRole is [Define] for a role, which stores what it gives under its kind.
+func DefineRole(name string, current *approval.Role, given map[string]any) (approval.Role, error) {
+	if current == nil {
+		current, given = new(approval.Role), RoleTable.complete(given)
+	}
+	object, err := flattenRole(*current)
 	if err != nil {
 		return approval.Role{}, err
 	}
 	RoleTable.mergeInto(object, given)
+	object["name"] = name
 	gives := map[string]any{}
 	for _, f := range RoleTable.Accepted() {
 		if value, there := object[f.Name]; there && !isOfRole(f.Name) {
@@ -79,6 +86,21 @@ func ShowRole(role approval.Role) (map[string]any, error) {
 }
 
 const grantType = "grant_type"
+
+// SpecificationOf is what a request gives, as it is shown. The fields of a rendered grant have the names of the table.
+func SpecificationOf(g grant.Rendered) (Specification, error) {
+	shown := Specification{GrantType: string(g.Kind), Data: map[string]any{}}
+	text, err := json.Marshal(g)
+	if err == nil {
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.UseNumber() // what approvers see is what is executed
+		err = decoder.Decode(&shown)
+	}
+	if err != nil {
+		return shown, fmt.Errorf("showing what a request gives: %w", err)
+	}
+	return shown, nil
+}
 
 // isOfRole reports whether a field is the role's own, not part of what it gives.
 func isOfRole(name string) bool {

@@ -179,12 +179,12 @@ func NewRole() Role {
 
 // RoleSummary is what a detailed list shows of Role.
 type RoleSummary struct {
+	// What is given: secret, the data that a Vault path returns.
+	GrantType string `json:"grant_type"`
 	// Name of the approval policy that guards the role.
 	Policy string `json:"policy"`
 	// What the role is for.
 	Description string `json:"description"`
-	// What is given: secret, the data that a Vault path returns.
-	GrantType string `json:"grant_type"`
 }
 
 // Config is how the engine reaches Vault, who it is there, and its limits.

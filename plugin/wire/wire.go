@@ -9,6 +9,7 @@
 package wire
 
 //go:generate go run ./generate
+//go:generate go run ../../scripts/api-docs
 
 import (
 	"slices"
@@ -98,17 +99,17 @@ type Table struct {
 	Fields []Field
 }
 
-// All lists the fields of the object, those of embedded tables included.
+// All lists the fields of the object, those of embedded tables first.
 func (t Table) All() []Field {
-	all := slices.Clone(t.Fields)
+	var all []Field
 	for _, embedded := range t.Embeds {
 		for _, field := range embedded.All() {
-			if !slices.ContainsFunc(all, func(f Field) bool { return f.Name == field.Name }) {
+			if !slices.ContainsFunc(t.Fields, func(own Field) bool { return own.Name == field.Name }) {
 				all = append(all, field)
 			}
 		}
 	}
-	return all
+	return append(all, t.Fields...)
 }
 
 // Accepted lists the fields that can be given.
