@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"engine/enginetest":            {"engine", "engine/enginetest/watch"},
 	"engine/enginetest/watch":      {},
 	"cmd/vault-plugin-secrets-jit": {"engine", "session"},
-	"vaulttest":                    {},
+	"vaulttest":                    {"client"},
 	"session/sessiontest":          {"session"},
 }
 

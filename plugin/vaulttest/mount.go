@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/vault-jit/vault-jit/plugin/client"
 )
 
 // MountOptions say how to mount an engine.
@@ -103,12 +105,16 @@ func (c *Cluster) Mount(ctx context.Context, o MountOptions) (*Mount, error) {
 	if o.Unconfigured {
 		return m, nil
 	}
+	jit, err := m.Operated()
+	if err != nil {
+		return nil, err
+	}
 	config := map[string]any{
 		"address": c.Address(), "role_id": m.RoleID, "secret_id": m.SecretID, "token_role": m.TokenRole,
 	}
 	maps.Copy(config, o.Config)
 	maps.DeleteFunc(config, func(_ string, v any) bool { return v == nil })
-	_, err := m.Write(ctx, "config", config)
+	_, err = jit.ChangeConfig(ctx, config)
 	return m, err
 }
 
@@ -186,6 +192,12 @@ func (m *Mount) Read(ctx context.Context, path string) (*api.Secret, error) {
 func (m *Mount) Delete(ctx context.Context, path string) error {
 	return m.cluster.delete(ctx, m.Path+"/"+path)
 }
+
+// As is the engine at this mount, with the person's token.
+func (m *Mount) As(p *Person) (*client.Client, error) { return client.New(p.Client, m.Path) }
+
+// Operated is the engine at this mount, with the root token.
+func (m *Mount) Operated() (*client.Client, error) { return client.New(m.cluster.root, m.Path) }
 
 // Person makes a person who may use this mount.
 func (m *Mount) Person(ctx context.Context, name string, policies ...string) (*Person, error) {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 	"github.com/vault-jit/vault-jit/provider/terraformtest"
 )
 
@@ -67,7 +68,11 @@ func newScene(ctx context.Context, each int) (_ *scene, err error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.mount.Write(ctx, "approver-groups/dba", map[string]any{"entity_ids": []string{person.EntityID}})
+	jit, err := s.mount.Operated()
+	if err != nil {
+		return nil, err
+	}
+	_, err = jit.ApproverGroups().Write(ctx, "dba", wire.ApproverGroup{EntityIDs: []string{person.EntityID}})
 	return s, err
 }
 

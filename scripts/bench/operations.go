@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/engine/enginetest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // calls is how many storage and HTTP calls one operation takes once the engine is warm.
@@ -59,10 +60,11 @@ func countCalls(ctx context.Context, s *setting) (map[string]calls, error) {
 	write("", "config", map[string]any{"address": engine.Address, "role_id": s.mount.RoleID, "secret_id": secretID, "token_role": s.mount.TokenRole})
 	write("", "approver-groups/ops", map[string]any{"entity_ids": []any{"approver", "reader"}})
 	write("", "policies/one", map[string]any{"rules": []any{map[string]any{"name": "ops", "approver_groups": []any{"ops"}, "approvals": 1}}})
-	write("", "roles/otp", map[string]any{
-		"policy": "one", "path": s.upstream.Path, "operation": "write", "data": map[string]any{"ip": "127.0.0.1"},
-		"grant_policies": []any{s.upstream.Policy},
-	})
+	role, roleErr := wire.Whole(wire.RoleTable, s.role())
+	if roleErr != nil {
+		return nil, roleErr
+	}
+	write("", "roles/otp", role)
 	counted := map[string]calls{}
 	count := func(name string, operation func()) {
 		now = calls{}
@@ -81,7 +83,7 @@ func countCalls(ctx context.Context, s *setting) (map[string]calls, error) {
 			}
 		})
 		count("approve", func() { write("approver", "approve", map[string]any{"id": id}) })
-		count("claim", func() { lease = write("asker", "claim", map[string]any{"id": id}).Secret })
+		count("claim", func() { lease = write("asker", "claim/"+id, nil).Secret })
 		count("lease revoke", func() {
 			if err == nil {
 				err = engine.Revoke(ctx, lease)
@@ -112,7 +114,7 @@ func (s *setting) operations(ctx context.Context, counted map[string]calls) erro
 			return err
 		}},
 		{"inbox", func(ctx context.Context, _ int) error {
-			_, err := s.reader.Client.Logical().ReadWithDataWithContext(ctx, s.mount.Path+"/inbox", map[string][]string{"list": {"true"}, "limit": {"1"}})
+			_, err := s.as[s.reader].Inbox(ctx, wire.Page{Limit: 1})
 			return err
 		}},
 		{"approve", func(ctx context.Context, n int) error { return s.approve(ctx, ids[n]) }},

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // setting is the Vault that is measured, with people and a role whose credential is a leased SSH one-time password:
@@ -21,6 +24,8 @@ type setting struct {
 	// requesters ask and claim, the first of them in the table of operations; approver decides, reader looks at the inbox.
 	requesters       []*vaulttest.Person
 	approver, reader *vaulttest.Person
+	// as is the engine with the token of each of them.
+	as map[*vaulttest.Person]*client.Client
 }
 
 const extraPolicy = "bench-extra"
@@ -30,7 +35,7 @@ func prepare(ctx context.Context, o options) (_ *setting, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &setting{Cluster: cluster, options: o}
+	s := &setting{Cluster: cluster, options: o, as: map[*vaulttest.Person]*client.Client{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, cluster.Close())
@@ -72,50 +77,50 @@ func (s *setting) define(ctx context.Context) (err error) {
 	if s.reader, err = s.mount.Person(ctx, "reader"); err != nil {
 		return err
 	}
-	for _, write := range []struct {
-		path string
-		data map[string]any
-	}{
-		{"approver-groups/ops", map[string]any{"entity_ids": []string{s.approver.EntityID, s.reader.EntityID}}},
-		{"policies/one", map[string]any{
-			"rules":       []any{map[string]any{"name": "ops", "approver_groups": []string{"ops"}, "approvals": 1}},
-			"request_ttl": "24h", "claim_ttl": "24h",
-		}},
-		{"roles/otp", map[string]any{
-			"policy": "one", "path": s.upstream.Path, "operation": "write", "data": map[string]any{"ip": "127.0.0.1"},
-			"grant_policies": []string{s.upstream.Policy},
-		}},
-	} {
-		if _, err := s.mount.Write(ctx, write.path, write.data); err != nil {
+	for _, person := range append(slices.Clone(s.requesters), s.approver, s.reader) {
+		if s.as[person], err = s.mount.As(person); err != nil {
 			return err
 		}
 	}
-	return nil
+	jit, err := s.mount.Operated()
+	if err != nil {
+		return err
+	}
+	people := wire.ApproverGroup{EntityIDs: []string{s.approver.EntityID, s.reader.EntityID}}
+	if _, err := jit.ApproverGroups().Write(ctx, "ops", people); err != nil {
+		return err
+	}
+	policy := wire.NewPolicy()
+	policy.Rules = []wire.Rule{{Name: "ops", ApproverGroups: []string{"ops"}, Approvals: 1}}
+	policy.RequestTTL, policy.ClaimTTL = wire.ToSeconds(24*time.Hour), wire.ToSeconds(24*time.Hour)
+	if _, err := jit.Policies().Write(ctx, "one", policy); err != nil {
+		return err
+	}
+	_, err = jit.Roles().Write(ctx, "otp", s.role())
+	return err
+}
+
+// role gives a one-time password.
+func (s *setting) role() wire.Role {
+	role := wire.NewRole()
+	role.Policy, role.Path, role.Operation = "one", s.upstream.Path, "write"
+	role.Data, role.GrantPolicies = map[string]any{"ip": "127.0.0.1"}, []string{s.upstream.Policy}
+	return role
 }
 
 func (s *setting) ask(ctx context.Context, who *vaulttest.Person) (id string, err error) {
-	answer, err := who.Write(ctx, s.mount.Path+"/request", map[string]any{"role": "otp", "reason": "bench", "ttl": "1h"})
-	if err != nil {
-		return "", err
-	}
-	id, ok := answer.Data["id"].(string)
-	if !ok {
-		return "", errors.New("the answer to a request has no id")
-	}
-	return id, nil
+	request, err := s.as[who].Ask(ctx, wire.Ask{Role: "otp", Reason: "bench", TTL: wire.ToSeconds(time.Hour)})
+	return request.ID, err
 }
 
 func (s *setting) approve(ctx context.Context, id string) error {
-	_, err := s.approver.Write(ctx, s.mount.Path+"/approve", map[string]any{"id": id})
+	_, err := s.as[s.approver].Approve(ctx, id, "")
 	return err
 }
 
 func (s *setting) claim(ctx context.Context, who *vaulttest.Person, id string) (leaseID string, err error) {
-	answer, err := who.Write(ctx, s.mount.Path+"/claim", map[string]any{"id": id})
-	if err != nil {
-		return "", err
-	}
-	return answer.LeaseID, nil
+	credential, err := s.as[who].Claim(ctx, id)
+	return credential.LeaseID, err
 }
 
 func (s *setting) revoke(ctx context.Context, who *vaulttest.Person, leaseID string) error {
