@@ -5,11 +5,13 @@ package refusal
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 )
 
 // Refusal is the answer to something that a user did wrong. The engine turns it into status 400 in one place.
 type Refusal struct { //nolint:errname // the word for it everywhere
-	// Field is the field at fault, as in "rules[0].approvals"; empty if the refusal is about no field.
+	// Field is the field at fault, as in "rules[0].approvals"; see [Join]. Empty if the refusal is about no field.
 	Field   string `json:"field,omitempty"`
 	Problem string `json:"problem"`
 	// Advice is what to do next; empty if the problem says it.
@@ -49,11 +51,28 @@ func In(field string, err error) error {
 		return New(field, err.Error(), "")
 	}
 	outer := *inner
-	if inner.Field != "" && inner.Field[0] != '[' {
-		field += "."
-	}
-	outer.Field = field + inner.Field
+	outer.Field = Join(field, inner.Field)
 	return &outer
+}
+
+// plainWord is a key that needs no quotes where a field is named.
+var plainWord = regexp.MustCompile(`\A[A-Za-z0-9_-]+\z`)
+
+// Join names a part of a field. The part begins with a field's name, with an index such as [0], or with a key that
+// somebody chose, quoted by [strconv.Quote]: parameters and "db" are parameters.db, parameters and "a b" are
+// parameters["a b"].
+func Join(field, part string) string {
+	if quoted, err := strconv.QuotedPrefix(part); err == nil {
+		if key, _ := strconv.Unquote(quoted); plainWord.MatchString(key) {
+			part = key + part[len(quoted):]
+		} else {
+			part = "[" + quoted + "]" + part[len(quoted):]
+		}
+	}
+	if field == "" || part == "" || part[0] == '[' {
+		return field + part
+	}
+	return field + "." + part
 }
 
 // Of returns the refusal that an error is, or nil if the error is a fault of the system. A refusal that is joined with
