@@ -52,7 +52,7 @@ func TestApproverGroupEveryArgumentReachesVault(t *testing.T) {
 func TestApproverGroupOfNobodyIsFoundAtPlanTime(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{})
 	for name, fault := range map[string]struct{ arguments, says string }{
-		"nobody":   {"", `both\s+empty`},
+		"nobody":   {"", `entity_ids:\s+it\s+is\s+empty,\s+and\s+so\s+is\s+identity_group_ids`},
 		"empty id": {`entity_ids = [""]`, `entity_ids[\s\S]*not\s+empty`},
 	} {
 		t.Run(name, func(t *testing.T) {

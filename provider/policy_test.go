@@ -132,13 +132,13 @@ func TestPolicyFaultsAreFoundAtPlanTime(t *testing.T) {
 	}
 	good := `[{ name = "ops", approver_groups = ["ops"], approvals = 1 }]`
 	for name, fault := range map[string]struct{ config, says string }{
-		"no approvals":       {policy(`[{ name = "ops", approver_groups = ["ops"], approvals = 0 }]`, ""), `rules = \[[\s\S]*rule "ops": approvals is 0; it must be at least 1`},
-		"negative approvals": {policy(`[{ name = "ops", approver_groups = ["ops"], approvals = -1 }]`, ""), `approvals is -1`},
-		"no rules":           {policy(`[]`, ""), `rules is empty`},
-		"no groups":          {policy(`[{ name = "ops", approver_groups = [], approvals = 1 }]`, ""), `approver_groups is empty`},
+		"no approvals":       {policy(`[{ name = "ops", approver_groups = ["ops"], approvals = 0 }]`, ""), `rules = \[[\s\S]*rules\[0\]\.approvals:\s+it\s+is\s+0\s+in\s+rule\s+"ops";\s+it\s+must\s+be\s+at\s+least\s+1`},
+		"negative approvals": {policy(`[{ name = "ops", approver_groups = ["ops"], approvals = -1 }]`, ""), `approvals:\s+it\s+is\s+-1`},
+		"no rules":           {policy(`[]`, ""), `rules:\s+it\s+is\s+empty`},
+		"no groups":          {policy(`[{ name = "ops", approver_groups = [], approvals = 1 }]`, ""), `approver_groups:\s+it\s+is\s+empty`},
 		"unknown group":      {policy(`[{ name = "ops", approver_groups = ["oops"], approvals = 1 }]`, ""), `There is no approver group "oops"`},
 		"rules of one name": {policy(`[{ name = "ops", approver_groups = ["ops"], approvals = 1 }, { name = "ops", approver_groups = ["ops"], approvals = 1 }]`, ""),
-			`two\s+rules\s+of\s+this\s+name`},
+			`rules\[1\]\.name:\s+there\s+are\s+two\s+rules\s+"ops"`},
 		"bad pattern":       {policy(good, "  reason_pattern = \"(\"\n"), `reason_pattern[\s\S]*not\s+a\s+regular\s+expression`},
 		"no duration":       {policy(good, "  max_ttl = \"soon\"\n"), `max_ttl = "soon"[\s\S]*whole\s+seconds`},
 		"negative duration": {policy(good, "  max_ttl = \"-1h\"\n"), `whole\s+seconds`},

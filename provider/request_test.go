@@ -153,7 +153,7 @@ func TestRequestFaultsSayWhatTheEngineSays(t *testing.T) {
 	for name, fault := range map[string]struct{ config, says string }{
 		"too long":       {p.requestHCL("  ttl = \"9h\"\n"), `ttl = "9h"[\s\S]*longer\s+than\s+the\s+max_ttl`},
 		"no such role":   {p.hclAs(p.alice.Client.Token(), "resource \"vaultjit_request\" \"r\" {\n  role = \"none\"\n}\n"), `there\s+is\s+no\s+role\s+"none"`},
-		"parameter":      {p.requestHCL("  parameters = { x = \"y\" }\n"), `parameters = [\s\S]*"x"\s+is\s+not\s+known`},
+		"parameter":      {p.requestHCL("  parameters = { x = \"y\" }\n"), `parameters = [\s\S]*parameters\.x:\s+there\s+is\s+no\s+such\s+parameter`},
 		"nobody asks":    {root, `no\s+entity`},
 		"not a duration": {p.requestHCL("  ttl = \"1.5s\"\n"), `whole\s+seconds`},
 	} {

@@ -87,7 +87,7 @@ func TestRoleFaultsAreFoundAtPlanTime(t *testing.T) {
 	granting := "  grant_policies = [\"db\"]\n"
 	for name, fault := range map[string]struct{ arguments, says string }{
 		"unknown policy":    {"  policy = \"none\"\n  path = \"a/b\"\n" + granting, `There is no policy "none"[\s\S]*policy = "none"`},
-		"no grant policies": {role("a/b", "  grant_policies = []\n"), `grant_policies = \[\][\s\S]*grant_policies\s+is\s+empty`},
+		"no grant policies": {role("a/b", "  grant_policies = []\n"), `grant_policies = \[\][\s\S]*grant_policies:\s+it\s+is\s+empty`},
 		"root":              {role("a/b", "  grant_policies = [\"root\"]\n"), `grant_policies[\s\S]*may\s+not\s+have`},
 		"upper case":        {role("a/b", "  grant_policies = [\"DB\"]\n"), `not\s+a\s+policy\s+name`},
 		"path":              {role("a/../b", granting), `path\s+= "a/../b"[\s\S]*not\s+a\s+clean\s+path`},
@@ -96,7 +96,7 @@ func TestRoleFaultsAreFoundAtPlanTime(t *testing.T) {
 		"default":           {role("a/b", granting+"  parameters = { x = { pattern = \"[a-z]\", default = \"1\" } }\n"), `does\s+not\s+match`},
 		"operation":         {role("a/b", granting+"  operation = \"delete\"\n"), `operation = "delete"[\s\S]*accepted\s+are\s+"read"\s+and\s+"write"`},
 		"grant type":        {role("a/b", granting+"  grant_type = \"token\"\n"), `grant_type = "token"[\s\S]*accepted\s+is\s+"secret"`},
-		"data for a read":   {role("a/b", granting+"  data = jsonencode({ a = 1 })\n"), `data\s+is\s+given`},
+		"data for a read":   {role("a/b", granting+"  data = jsonencode({ a = 1 })\n"), `data:\s+it\s+is\s+given`},
 		"data is no object": {role("a/b", granting+"  operation = \"write\"\n  data = jsonencode([1])\n"), `not\s+a\s+JSON\s+object`},
 		"data is null":      {role("a/b", granting+"  operation = \"write\"\n  data = jsonencode(null)\n"), `data\s+is\s+null`},
 		"data is no JSON":   {role("a/b", granting+"  operation = \"write\"\n  data = \"{\"\n"), `(?i)json`},

@@ -55,7 +55,7 @@ func New(id string, q Question, now time.Time) (Record, error) {
 		ttl = min(q.Policy.WindowDefault(), q.MaxWindow)
 	}
 	if err := q.Policy.checkTTL(ttl, q.MaxWindow); err != nil {
-		return Record{}, refusal.In("ttl", err)
+		return Record{}, err
 	}
 	parameters, err := q.Role.Gives.Fill(q.Parameters)
 	if err != nil {
@@ -84,18 +84,20 @@ func (q Question) check() error {
 		return refusal.New("", "your entity "+problem, "")
 	}
 	if err := cmp.Or(q.Role.Validate(), q.Policy.Validate()); err != nil {
-		return fmt.Errorf("role %q cannot be asked for: %w", q.Role.Name, err)
+		// Whoever asks can only choose another role.
+		return refusal.Newf("role", "%q cannot be asked for: %v", q.Role.Name, err)
 	}
 	if q.Policy.Name != q.Role.Policy {
-		return refusal.Newf("", "role %q is guarded by policy %q, not by %q", q.Role.Name, q.Role.Policy, q.Policy.Name)
+		return refusal.Newf("role", "%q is guarded by policy %q, not by %q", q.Role.Name, q.Role.Policy, q.Policy.Name)
 	}
 	if !q.Role.MayBeAskedBy(q.Requester.EntityID, q.IdentityGroupIDs) {
-		return refusal.Newf("", "you are not among the requesters of role %q", q.Role.Name)
+		return refusal.Newf("role", "you are not among the requesters of %q", q.Role.Name)
 	}
 	if q.Waiting >= q.MaxWaiting {
-		return refusal.Newf("", "you have %d requests waiting, as many as this engine allows one person; cancel some or wait for their decision", q.Waiting)
+		return refusal.New("", fmt.Sprintf("you have %d requests waiting, as many as this engine allows one person", q.Waiting),
+			"cancel some or wait for their decision")
 	}
-	return refusal.In("reason", q.Policy.checkReason(q.Reason))
+	return q.Policy.checkReason(q.Reason)
 }
 
 // values are what the templates of a role stand for in a request of this person.
@@ -114,20 +116,20 @@ func (s Standing) values(id string, parameters map[string]string, ttl time.Durat
 
 func (p Policy) checkReason(reason string) error {
 	if p.RequireReason && !text.HasMark(reason) {
-		return refusal.Newf("", "it is empty, but policy %q requires one", p.Name)
+		return refusal.Newf("reason", "it is empty, but policy %q requires one", p.Name)
 	}
 	if err := text.CheckProse(reason); err != nil {
-		return err
+		return refusal.In("reason", err)
 	}
 	if p.ReasonPattern == "" || reason == "" {
 		return nil
 	}
 	pattern, err := text.CompileWhole(p.ReasonPattern)
 	if err != nil {
-		return err
+		return refusal.In("reason", err)
 	}
 	if !pattern.MatchString(reason) {
-		return refusal.Newf("", "%q does not match %q, which policy %q requires", reason, p.ReasonPattern, p.Name)
+		return refusal.Newf("reason", "%q does not match %q, which policy %q requires", reason, p.ReasonPattern, p.Name)
 	}
 	return nil
 }
@@ -135,11 +137,11 @@ func (p Policy) checkReason(reason string) error {
 func (p Policy) checkTTL(ttl, maxWindow time.Duration) error {
 	switch {
 	case !isWholeSeconds(ttl):
-		return refusal.Newf("", "%s is not accepted; it must be whole seconds and at least 1s", ttl)
+		return refusal.New("ttl", fmt.Sprintf("it is %s", ttl), "it must be whole seconds and at least 1s")
 	case ttl > p.MaxTTL:
-		return refusal.Newf("", "%s is longer than the max_ttl of policy %q, %s", ttl, p.Name, p.MaxTTL)
+		return refusal.Newf("ttl", "%s is longer than the max_ttl of policy %q, %s", ttl, p.Name, p.MaxTTL)
 	case ttl > maxWindow:
-		return refusal.Newf("", "%s is longer than the longest lease of this mount, %s", ttl, maxWindow)
+		return refusal.Newf("ttl", "%s is longer than the longest lease of this mount, %s", ttl, maxWindow)
 	}
 	return nil
 }

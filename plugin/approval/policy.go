@@ -43,7 +43,7 @@ type ApproverGroup struct {
 // Validate refuses a group that nobody could ever be in.
 func (g ApproverGroup) Validate() error {
 	if len(g.EntityIDs) == 0 && len(g.IdentityGroupIDs) == 0 {
-		return refusal.New("", "entity_ids and identity_group_ids are both empty", "name at least one entity or identity group")
+		return refusal.New("entity_ids", "it is empty, and so is identity_group_ids", "name at least one entity or identity group")
 	}
 	return cmp.Or(checkNoneEmpty("entity_ids", g.EntityIDs), checkNoneEmpty("identity_group_ids", g.IdentityGroupIDs))
 }
@@ -51,7 +51,7 @@ func (g ApproverGroup) Validate() error {
 // checkNoneEmpty refuses an empty id, which is nobody's: a caller without an entity presents it.
 func checkNoneEmpty(field string, ids []string) error {
 	if i := slices.Index(ids, ""); i >= 0 {
-		return refusal.Newf(fmt.Sprintf("%s[%d]", field, i), "it is empty")
+		return refusal.New(fmt.Sprintf("%s[%d]", field, i), "it is empty", "")
 	}
 	return nil
 }
@@ -112,18 +112,18 @@ func (p Policy) Validate() error {
 		return err
 	}
 	if p.DenyThreshold < 1 {
-		return refusal.Newf("", "deny_threshold is %d; it must be at least 1", p.DenyThreshold)
+		return refusal.New("deny_threshold", fmt.Sprintf("it is %d", p.DenyThreshold), "it must be at least 1")
 	}
 	for _, d := range []struct {
 		field string
 		value time.Duration
 	}{{"request_ttl", p.RequestTTL}, {"claim_ttl", p.ClaimTTL}, {"max_ttl", p.MaxTTL}, {"default_ttl", p.WindowDefault()}} {
 		if !isWholeSeconds(d.value) {
-			return refusal.Newf("", "%s is %s; it must be whole seconds and at least 1s", d.field, d.value)
+			return refusal.New(d.field, fmt.Sprintf("it is %s", d.value), "it must be whole seconds and at least 1s")
 		}
 	}
 	if p.DefaultTTL > p.MaxTTL {
-		return refusal.Newf("", "default_ttl (%s) is longer than max_ttl (%s)", p.DefaultTTL, p.MaxTTL)
+		return refusal.Newf("default_ttl", "it is %s, which is longer than max_ttl (%s)", p.DefaultTTL, p.MaxTTL)
 	}
 	_, err := text.CompileWhole(p.ReasonPattern)
 	return refusal.In("reason_pattern", err)
@@ -131,20 +131,18 @@ func (p Policy) Validate() error {
 
 func (p Policy) validateRules() error {
 	if len(p.Rules) == 0 {
-		return refusal.New("", "rules is empty; a policy needs at least one rule", "")
+		return refusal.New("rules", "it is empty", "a policy needs at least one rule")
 	}
 	if len(p.Rules) > MaxRules {
-		return refusal.Newf("", "rules has %d entries; at most %d are accepted", len(p.Rules), MaxRules)
+		return refusal.New("rules", fmt.Sprintf("it has %d entries", len(p.Rules)), fmt.Sprintf("at most %d are accepted", MaxRules))
 	}
 	for i, rule := range p.Rules {
-		if rule.Name == "" {
-			return refusal.New(fmt.Sprintf("rules[%d]", i), "name is empty", "")
-		}
+		err := rule.validate()
 		if slices.ContainsFunc(p.Rules[:i], func(r Rule) bool { return r.Name == rule.Name }) {
-			return refusal.Newf("", "rule %q: there are two rules of this name", rule.Name)
+			err = refusal.New("name", fmt.Sprintf("there are two rules %q", rule.Name), "give each a name of its own")
 		}
-		if err := rule.validate(); err != nil {
-			return fmt.Errorf("rule %q: %w", rule.Name, err)
+		if err != nil {
+			return refusal.In(fmt.Sprintf("rules[%d]", i), err)
 		}
 	}
 	return nil
@@ -155,21 +153,25 @@ func isWholeSeconds(d time.Duration) bool { return d >= time.Second && d%time.Se
 
 func (r Rule) validate() error {
 	switch {
+	case r.Name == "":
+		return refusal.New("name", "it is empty", "every rule needs one")
 	case r.Approvals < 1:
-		return refusal.Newf("", "approvals is %d; it must be at least 1", r.Approvals)
+		return refusal.New("approvals", fmt.Sprintf("it is %d in rule %q", r.Approvals, r.Name), "it must be at least 1")
 	case r.Approvals > MaxApprovals:
-		return refusal.Newf("", "approvals is %d; at most %d are accepted", r.Approvals, MaxApprovals)
+		return refusal.New("approvals", fmt.Sprintf("it is %d in rule %q", r.Approvals, r.Name), fmt.Sprintf("at most %d are accepted", MaxApprovals))
 	case len(r.ApproverGroups) == 0:
-		return refusal.New("", "approver_groups is empty; name at least one approver group", "")
+		return refusal.New("approver_groups", fmt.Sprintf("it is empty in rule %q", r.Name), "name at least one approver group")
 	case len(r.ApproverGroups) > MaxGroupsPerRule:
-		return refusal.Newf("", "approver_groups has %d entries; at most %d are accepted", len(r.ApproverGroups), MaxGroupsPerRule)
+		return refusal.New("approver_groups", fmt.Sprintf("it has %d entries in rule %q", len(r.ApproverGroups), r.Name),
+			fmt.Sprintf("at most %d are accepted", MaxGroupsPerRule))
 	}
 	for i, group := range r.ApproverGroups {
+		field := fmt.Sprintf("approver_groups[%d]", i)
 		if group == "" {
-			return refusal.Newf("", "approver_groups[%d] is empty", i)
+			return refusal.Newf(field, "it is empty in rule %q", r.Name)
 		}
 		if slices.Contains(r.ApproverGroups[:i], group) {
-			return refusal.Newf("", "approver_groups names %q twice", group)
+			return refusal.Newf(field, "it is %q, which rule %q names twice", group, r.Name)
 		}
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestPolicyThatCouldNotBeMetOrLetsAnythingPassIsRefused(t *testing.T) {
+func TestPolicyThatCouldNotBeMetOrLetsAnythingPassIsRefusedAtItsField(t *testing.T) {
 	manyGroups := make([]string, MaxGroupsPerRule+1)
 	for i := range manyGroups {
 		manyGroups[i] = fmt.Sprintf("g%d", i)
@@ -22,36 +22,36 @@ func TestPolicyThatCouldNotBeMetOrLetsAnythingPassIsRefused(t *testing.T) {
 		refusal string
 	}{
 		{"as it is", func(*Policy) {}, ""},
-		{"the zero policy", func(p *Policy) { *p = Policy{} }, "rules is empty; a policy needs at least one rule"},
-		{"no rules", rules(), "rules is empty; a policy needs at least one rule"},
+		{"the zero policy", func(p *Policy) { *p = Policy{} }, "rules: it is empty; a policy needs at least one rule"},
+		{"no rules", rules(), "rules: it is empty; a policy needs at least one rule"},
 		{"as many rules as are accepted", rules(manyRules[1:]...), ""},
-		{"one rule more", rules(manyRules...), "rules has 33 entries; at most 32 are accepted"},
-		{"a rule without name", rules(rule("a", 1, "dbas"), rule("", 1, "dbas")), "rules[1]: name is empty"},
-		{"two rules of one name", rules(rule("a", 1, "dbas"), rule("a", 2, "leads")), `rule "a": there are two rules of this name`},
-		{"zero approvals", rules(rule("a", 0, "dbas")), `rule "a": approvals is 0; it must be at least 1`},
-		{"negative approvals", rules(rule("a", -1, "dbas")), `rule "a": approvals is -1; it must be at least 1`},
+		{"one rule more", rules(manyRules...), "rules: it has 33 entries; at most 32 are accepted"},
+		{"a rule without name", rules(rule("a", 1, "dbas"), rule("", 1, "dbas")), "rules[1].name: it is empty; every rule needs one"},
+		{"two rules of one name", rules(rule("a", 1, "dbas"), rule("a", 2, "leads")), `rules[1].name: there are two rules "a"; give each a name of its own`},
+		{"zero approvals", rules(rule("a", 0, "dbas")), `rules[0].approvals: it is 0 in rule "a"; it must be at least 1`},
+		{"negative approvals", rules(rule("a", -1, "dbas")), `rules[0].approvals: it is -1 in rule "a"; it must be at least 1`},
 		{"as many approvals as are accepted", rules(rule("a", 100, "dbas")), ""},
-		{"one approval more", rules(rule("a", 101, "dbas")), `rule "a": approvals is 101; at most 100 are accepted`},
-		{"no groups", rules(rule("a", 1)), `rule "a": approver_groups is empty; name at least one approver group`},
+		{"one approval more", rules(rule("a", 101, "dbas")), `rules[0].approvals: it is 101 in rule "a"; at most 100 are accepted`},
+		{"no groups", rules(rule("a", 1)), `rules[0].approver_groups: it is empty in rule "a"; name at least one approver group`},
 		{"as many groups as are accepted", rules(rule("a", 1, manyGroups[1:]...)), ""},
-		{"one group more", rules(rule("a", 1, manyGroups...)), `rule "a": approver_groups has 33 entries; at most 32 are accepted`},
-		{"a group without name", rules(rule("a", 1, "dbas", "")), `rule "a": approver_groups[1] is empty`},
-		{"a group twice", rules(rule("a", 1, "dbas", "leads", "dbas")), `rule "a": approver_groups names "dbas" twice`},
-		{"the second rule is at fault", rules(rule("a", 1, "dbas"), rule("b", 0, "dbas")), `rule "b": approvals is 0`},
-		{"zero deny_threshold", func(p *Policy) { p.DenyThreshold = 0 }, "deny_threshold is 0; it must be at least 1"},
-		{"negative deny_threshold", func(p *Policy) { p.DenyThreshold = -1 }, "deny_threshold is -1; it must be at least 1"},
-		{"zero request_ttl", func(p *Policy) { p.RequestTTL = 0 }, "request_ttl is 0s"},
-		{"negative request_ttl", func(p *Policy) { p.RequestTTL = -time.Hour }, "request_ttl is -1h0m0s"},
-		{"request_ttl in parts of seconds", func(p *Policy) { p.RequestTTL = 1500 * time.Millisecond }, "request_ttl is 1.5s; it must be whole seconds and at least 1s"},
-		{"zero claim_ttl", func(p *Policy) { p.ClaimTTL = 0 }, "claim_ttl is 0s"},
+		{"one group more", rules(rule("a", 1, manyGroups...)), `rules[0].approver_groups: it has 33 entries in rule "a"; at most 32 are accepted`},
+		{"a group without name", rules(rule("a", 1, "dbas", "")), `rules[0].approver_groups[1]: it is empty in rule "a"`},
+		{"a group twice", rules(rule("a", 1, "dbas", "leads", "dbas")), `rules[0].approver_groups[2]: it is "dbas", which rule "a" names twice`},
+		{"the second rule is at fault", rules(rule("a", 1, "dbas"), rule("b", 0, "dbas")), `rules[1].approvals: it is 0 in rule "b"`},
+		{"zero deny_threshold", func(p *Policy) { p.DenyThreshold = 0 }, "deny_threshold: it is 0; it must be at least 1"},
+		{"negative deny_threshold", func(p *Policy) { p.DenyThreshold = -1 }, "deny_threshold: it is -1; it must be at least 1"},
+		{"zero request_ttl", func(p *Policy) { p.RequestTTL = 0 }, "request_ttl: it is 0s"},
+		{"negative request_ttl", func(p *Policy) { p.RequestTTL = -time.Hour }, "request_ttl: it is -1h0m0s"},
+		{"request_ttl in parts of seconds", func(p *Policy) { p.RequestTTL = 1500 * time.Millisecond }, "request_ttl: it is 1.5s; it must be whole seconds and at least 1s"},
+		{"zero claim_ttl", func(p *Policy) { p.ClaimTTL = 0 }, "claim_ttl: it is 0s"},
 		{"shortest claim_ttl", func(p *Policy) { p.ClaimTTL = time.Second }, ""},
-		{"claim_ttl below a second", func(p *Policy) { p.ClaimTTL = time.Second - 1 }, "claim_ttl is 999.999999ms"},
-		{"zero max_ttl", func(p *Policy) { p.MaxTTL = 0 }, "max_ttl is 0s"},
-		{"negative max_ttl", func(p *Policy) { p.MaxTTL = -1 }, "max_ttl is -1ns"},
+		{"claim_ttl below a second", func(p *Policy) { p.ClaimTTL = time.Second - 1 }, "claim_ttl: it is 999.999999ms"},
+		{"zero max_ttl", func(p *Policy) { p.MaxTTL = 0 }, "max_ttl: it is 0s"},
+		{"negative max_ttl", func(p *Policy) { p.MaxTTL = -1 }, "max_ttl: it is -1ns"},
 		{"default_ttl given", func(p *Policy) { p.DefaultTTL = 8 * time.Hour }, ""},
-		{"negative default_ttl", func(p *Policy) { p.DefaultTTL = -time.Second }, "default_ttl is -1s"},
-		{"default_ttl below a second", func(p *Policy) { p.DefaultTTL = time.Millisecond }, "default_ttl is 1ms"},
-		{"default_ttl above max_ttl", func(p *Policy) { p.DefaultTTL = 8*time.Hour + time.Second }, "default_ttl (8h0m1s) is longer than max_ttl (8h0m0s)"},
+		{"negative default_ttl", func(p *Policy) { p.DefaultTTL = -time.Second }, "default_ttl: it is -1s"},
+		{"default_ttl below a second", func(p *Policy) { p.DefaultTTL = time.Millisecond }, "default_ttl: it is 1ms"},
+		{"default_ttl above max_ttl", func(p *Policy) { p.DefaultTTL = 8*time.Hour + time.Second }, "default_ttl: it is 8h0m1s, which is longer than max_ttl (8h0m0s)"},
 		{"a reason_pattern", func(p *Policy) { p.ReasonPattern = `INC-\d+` }, ""},
 		{"a reason_pattern that is none", func(p *Policy) { p.ReasonPattern = "(" }, `reason_pattern: "(" is not a regular expression (RE2 syntax)`},
 	} {
@@ -60,7 +60,7 @@ func TestPolicyThatCouldNotBeMetOrLetsAnythingPassIsRefused(t *testing.T) {
 			c.change(&policy)
 			err := policy.Validate()
 			if c.refusal != "" {
-				wantRefusal(t, err, c.refusal)
+				wantRefusedAt(t, err, c.refusal)
 			} else if err != nil {
 				t.Fatalf("refused: %v", err)
 			}
@@ -73,21 +73,21 @@ func TestNewPolicyIsStrictAndLacksOnlyRules(t *testing.T) {
 		Name: "prod", DenyThreshold: 1, RequireReason: true, RequestTTL: 8 * time.Hour, ClaimTTL: time.Hour, MaxTTL: 8 * time.Hour,
 	})
 	policy := NewPolicy("prod")
-	wantRefusal(t, policy.Validate(), "rules is empty")
+	wantRefusedAt(t, policy.Validate(), "rules: it is empty")
 	policy.Rules = []Rule{rule("dba", 1, "dbas")}
 	if err := policy.Validate(); err != nil {
 		t.Errorf("refused: %v", err)
 	}
 }
 
-func TestApproverGroupNobodyCouldBeInIsRefused(t *testing.T) {
+func TestApproverGroupNobodyCouldBeInIsRefusedAtItsField(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		group   ApproverGroup
 		refusal string
 	}{
-		{"nothing", ApproverGroup{}, "entity_ids and identity_group_ids are both empty; name at least one entity or identity group"},
-		{"empty lists", ApproverGroup{EntityIDs: []string{}, IdentityGroupIDs: []string{}}, "entity_ids and identity_group_ids are both empty"},
+		{"nothing", ApproverGroup{}, "entity_ids: it is empty, and so is identity_group_ids; name at least one entity or identity group"},
+		{"empty lists", ApproverGroup{EntityIDs: []string{}, IdentityGroupIDs: []string{}}, "entity_ids: it is empty, and so is identity_group_ids"},
 		{"an entity", ApproverGroup{EntityIDs: []string{"e"}}, ""},
 		{"an identity group", ApproverGroup{IdentityGroupIDs: []string{"g"}}, ""},
 		{"an entity without id", ApproverGroup{EntityIDs: []string{"e", ""}}, "entity_ids[1]: it is empty"},
@@ -96,7 +96,7 @@ func TestApproverGroupNobodyCouldBeInIsRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.group.Validate()
 			if c.refusal != "" {
-				wantRefusal(t, err, c.refusal)
+				wantRefusedAt(t, err, c.refusal)
 			} else if err != nil {
 				t.Fatalf("refused: %v", err)
 			}

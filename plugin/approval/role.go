@@ -33,10 +33,10 @@ func (r Role) OpenToAll() bool {
 // Validate refuses a role that could give nothing, or something other than approvers would see.
 func (r Role) Validate() error {
 	if r.Policy == "" {
-		return refusal.New("", "policy is empty; name the policy that guards this role", "")
+		return refusal.New("policy", "it is empty", "name the policy that guards this role")
 	}
 	if r.Gives.Spec == nil {
-		return refusal.New("", "grant_type is empty; say what the role gives", "")
+		return refusal.New("grant_type", "it is empty", "say what the role gives")
 	}
 	return cmp.Or(
 		checkNoneEmpty("requester_entity_ids", r.RequesterEntityIDs),

@@ -7,17 +7,17 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/grant"
 )
 
-func TestRoleThatNobodyGuardsOrThatGivesNothingIsRefused(t *testing.T) {
+func TestRoleThatNobodyGuardsOrThatGivesNothingIsRefusedAtItsField(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		change  func(*Role)
 		refusal string
 	}{
 		{"as it is", func(*Role) {}, ""},
-		{"the zero role", func(r *Role) { *r = Role{} }, "policy is empty; name the policy that guards this role"},
-		{"no policy", func(r *Role) { r.Policy = "" }, "policy is empty"},
-		{"no grant", func(r *Role) { r.Gives = grant.Stored{} }, "grant_type is empty; say what the role gives"},
-		{"a grant that could give nothing", func(r *Role) { r.Gives.Spec = grant.Secret{} }, `operation is ""`},
+		{"the zero role", func(r *Role) { *r = Role{} }, "policy: it is empty; name the policy that guards this role"},
+		{"no policy", func(r *Role) { r.Policy = "" }, "policy: it is empty"},
+		{"no grant", func(r *Role) { r.Gives = grant.Stored{} }, "grant_type: it is empty; say what the role gives"},
+		{"a grant that could give nothing", func(r *Role) { r.Gives.Spec = grant.Secret{} }, `operation: it is ""`},
 		{"no requesters", func(r *Role) { r.RequesterEntityIDs = []string{} }, ""},
 		{"a requester without id", func(r *Role) { r.RequesterEntityIDs = []string{"a", ""} }, "requester_entity_ids[1]: it is empty"},
 		{"a requester group without id", func(r *Role) { r.RequesterIdentityGroupIDs = []string{""} }, "requester_identity_group_ids[0]: it is empty"},
@@ -27,7 +27,7 @@ func TestRoleThatNobodyGuardsOrThatGivesNothingIsRefused(t *testing.T) {
 			c.change(&role)
 			err := role.Validate()
 			if c.refusal != "" {
-				wantRefusal(t, err, c.refusal)
+				wantRefusedAt(t, err, c.refusal)
 			} else if err != nil {
 				t.Fatalf("refused: %v", err)
 			}

@@ -12,8 +12,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/vault-jit/vault-jit/plugin/refusal"
 )
 
 // Kind is the kind of thing that a role gives.
@@ -40,7 +38,8 @@ type Spec interface {
 	Validate() error
 	// Fill checks a request's parameters against the declared ones and adds the defaults.
 	Fill(given map[string]string) (map[string]string, error)
-	// Render fills the spec in for one request. The parameters in Values are those that Fill returned.
+	// Render fills the spec in for one request. The parameters in Values are those that Fill returned. A refusal is about a
+	// field of the request: a parameter or the role.
 	Render(Values) (Rendered, error)
 	// Fingerprint is the bytes that change when what is given changes.
 	Fingerprint() ([]byte, error)
@@ -98,9 +97,11 @@ func (s Secret) Fingerprint() ([]byte, error) {
 func (s Secret) Render(v Values) (Rendered, error) {
 	path, err := v.renderPath(s.Path)
 	if err != nil {
-		return Rendered{}, refusal.In("path", err)
+		return Rendered{}, err
 	}
-	data, err := walkObject("data", s.Data, func(template string) (string, error) { return v.substitute(template, checkUnambiguous) })
+	data, err := walkObject("data", s.Data, func(field, template string) (string, error) {
+		return v.substitute(field, template, checkUnambiguous)
+	})
 	if err != nil {
 		return Rendered{}, err
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestSecretThatCouldGiveNothingOrSomethingElseIsRefused(t *testing.T) {
+func TestSecretThatCouldGiveNothingOrSomethingElseIsRefusedAtItsField(t *testing.T) {
 	parameter := func(name string, p Parameter) func(*Secret) {
 		return func(s *Secret) { s.Parameters = Parameters{name: p} }
 	}
@@ -22,69 +22,70 @@ func TestSecretThatCouldGiveNothingOrSomethingElseIsRefused(t *testing.T) {
 		refusal string
 	}{
 		{"as it is", func(*Secret) {}, ""},
-		{"the zero secret", func(s *Secret) { *s = Secret{} }, `operation is ""`},
-		{"no operation", func(s *Secret) { s.Operation = "" }, `operation is ""; accepted are "read" and "write"`},
-		{"another operation", func(s *Secret) { s.Operation = "delete" }, `operation is "delete"`},
+		{"the zero secret", func(s *Secret) { *s = Secret{} }, `operation: it is ""`},
+		{"no operation", func(s *Secret) { s.Operation = "" }, `operation: it is ""; accepted are "read" and "write"`},
+		{"another operation", func(s *Secret) { s.Operation = "delete" }, `operation: it is "delete"`},
 		{"a write", func(s *Secret) { s.Operation = Write }, ""},
-		{"data with a read", func(s *Secret) { s.Data = map[string]any{"a": "b"} }, `data is given, but operation is "read"`},
+		{"data with a read", func(s *Secret) { s.Data = map[string]any{"a": "b"} }, `data: it is given, but operation is "read", which sends none; leave it out, or let operation be "write"`},
 		{"empty data with a read", func(s *Secret) { s.Data = map[string]any{} }, ""},
 
-		{"no grant_policies", policies(), "grant_policies is empty"},
-		{"an empty policy", policies("a", ""), `grant_policies[1] is "", which is not a policy name`},
-		{"a policy in upper case", policies("Jit"), `grant_policies[0] is "Jit", which is not a policy name`},
-		{"a policy with space around", policies("a "), `grant_policies[0] is "a ", which is not a policy name`},
-		{"root with a newline", policies("root\n"), `grant_policies[0] is "root\n", which is not a policy name`},
-		{"root", policies("a", "root"), `grant_policies names "root", which a grant may not have`},
-		{"Root", policies("Root"), "which is not a policy name"},
-		{"default", policies("default"), `grant_policies names "default", which a grant may not have`},
-		{"a policy twice", policies("a", "b", "a"), `grant_policies names "a" twice`},
+		{"no grant_policies", policies(), "grant_policies: it is empty, and a grant token asked for without policies would get every policy of its token role; name at least one policy"},
+		{"an empty policy", policies("a", ""), `grant_policies[1]: it is "", which is not a policy name; accepted is lower case, without surrounding space`},
+		{"a policy in upper case", policies("Jit"), `grant_policies[0]: it is "Jit", which is not a policy name`},
+		{"a policy with space around", policies("a "), `grant_policies[0]: it is "a ", which is not a policy name`},
+		{"root with a newline", policies("root\n"), `grant_policies[0]: it is "root\n", which is not a policy name`},
+		{"root", policies("a", "root"), `grant_policies[1]: it is "root", which a grant may not have`},
+		{"Root", policies("Root"), `grant_policies[0]: it is "Root", which is not a policy name`},
+		{"default", policies("default"), `grant_policies[0]: it is "default", which a grant may not have`},
+		{"a policy twice", policies("a", "b", "a"), `grant_policies[2]: it is "a", which is there twice`},
 		{"two policies", policies("a", "b"), ""},
 
 		{"a parameter", parameter("db", Parameter{Pattern: "[a-z]+"}), ""},
 		{"a parameter with a default", parameter("db", Parameter{Pattern: "[a-z]+", Default: "orders"}), ""},
-		{"a parameter without name", parameter("", Parameter{Pattern: "a"}), "a parameter's name is 1 to 64 letters, digits, _ and -"},
-		{"a parameter with a dot", parameter("a.b", Parameter{Pattern: "a"}), "a parameter's name is"},
-		{"a parameter's name with a newline", parameter("a\n", Parameter{Pattern: "a"}), "a parameter's name is"},
+		{"a parameter without name", parameter("", Parameter{Pattern: "a"}), `parameters[""]: it is not a parameter's name; accepted are 1 to 64 letters, digits, _ and -`},
+		{"a parameter with a dot", parameter("a.b", Parameter{Pattern: "a"}), `parameters["a.b"]: it is not a parameter's name`},
+		{"a parameter's name with a newline", parameter("a\n", Parameter{Pattern: "a"}), `parameters["a\n"]: it is not a parameter's name`},
 		{"a parameter's longest name", parameter(strings.Repeat("a", 64), Parameter{Pattern: "a"}), ""},
-		{"a parameter's name too long", parameter(strings.Repeat("a", 65), Parameter{Pattern: "a"}), "a parameter's name is"},
-		{"a parameter without pattern", parameter("db", Parameter{Required: true}), `parameters."db": pattern is empty; every parameter needs one`},
-		{"a parameter with a bad pattern", parameter("db", Parameter{Pattern: "a)|(b"}), `parameters."db".pattern: "a)|(b" is not a regular expression`},
-		{"required with a default", parameter("db", Parameter{Pattern: "a", Required: true, Default: "a"}), "it is required and has a default; choose one"},
-		{"a default that does not match", parameter("db", Parameter{Pattern: "a|b", Default: "ab"}), `the default "ab" does not match the pattern "a|b"`},
-		{"a default with a control character", parameter("db", Parameter{Pattern: ".*", Default: "a\x1b[2J"}), `parameters."db".default: it holds the control character U+001B`},
+		{"a parameter's name too long", parameter(strings.Repeat("a", 65), Parameter{Pattern: "a"}), "parameters." + strings.Repeat("a", 65) + ": it is not a parameter's name"},
+		{"a parameter without pattern", parameter("db", Parameter{Required: true}), `parameters.db.pattern: it is empty; every parameter needs one`},
+		{"a parameter with a bad pattern", parameter("db", Parameter{Pattern: "a)|(b"}), `parameters.db.pattern: "a)|(b" is not a regular expression`},
+		{"required with a default", parameter("db", Parameter{Pattern: "a", Required: true, Default: "a"}), "parameters.db.default: it is given, but the parameter is required; choose one"},
+		{"a default that does not match", parameter("db", Parameter{Pattern: "a|b", Default: "ab"}), `parameters.db.default: it is "ab", which does not match the pattern "a|b"`},
+		{"a default with a control character", parameter("db", Parameter{Pattern: ".*", Default: "a\x1b[2J"}), `parameters.db.default: it holds the control character U+001B`},
 
-		{"no path", path(""), `path: "" is not a clean path`},
+		{"no path", path(""), `path: "" is not a clean path; accepted is, for example, database/creds/readonly, without a leading or trailing slash and without empty, . or .. segments`},
 		{"a path of one segment", path("x"), ""},
 		{"every accepted character", path("AZaz09_.@:=+~,-/x"), ""},
-		{"an absolute path", path("/database/creds/x"), "is not a clean path"},
-		{"a trailing slash", path("database/creds/"), "is not a clean path"},
-		{"an empty segment", path("database//x"), "is not a clean path"},
-		{"a dot", path("."), "is not a clean path"},
-		{"dots", path(".."), "is not a clean path"},
-		{"climbing at the start", path("../x"), "is not a clean path"},
-		{"climbing inside", path("database/../sys/raw"), "is not a clean path"},
-		{"climbing at the end", path("database/.."), "is not a clean path"},
-		{"a dot inside", path("database/./x"), "is not a clean path"},
+		{"an absolute path", path("/database/creds/x"), `path: "/database/creds/x" is not a clean path`},
+		{"a trailing slash", path("database/creds/"), `path: "database/creds/" is not a clean path`},
+		{"an empty segment", path("database//x"), `path: "database//x" is not a clean path`},
+		{"a dot", path("."), `path: "." is not a clean path`},
+		{"dots", path(".."), `path: ".." is not a clean path`},
+		{"climbing at the start", path("../x"), `path: "../x" is not a clean path`},
+		{"climbing inside", path("database/../sys/raw"), `path: "database/../sys/raw" is not a clean path`},
+		{"climbing at the end", path("database/.."), `path: "database/.." is not a clean path`},
+		{"a dot inside", path("database/./x"), `path: "database/./x" is not a clean path`},
 		{"three dots", path("database/.../x"), ""},
-		{"a space", path("database/creds/a b"), `the segment "a b"`},
-		{"an escaped dot", path("database/%2e%2e/x"), `the segment "%2e%2e"`},
-		{"a newline", path("database/x\n"), `the segment "x\n"`},
-		{"a query", path("database/x?y=z"), `the segment "x?y=z"`},
-		{"a wildcard", path("database/*"), `the segment "*"`},
-		{"a look-alike slash", path("database\u2215x"), "has characters that are not accepted"},
-		{"a look-alike dot", path("database/\u2024\u2024/x"), "has characters that are not accepted"},
-		{"invalid UTF-8", path("database/\xff"), "has characters that are not accepted"},
-		{"a template function", path("database/{{print .TTL}}"), "holds something that is no reference"},
-		{"an unknown reference", path("database/{{.Foo}}"), "{{.Foo}} is not known"},
+		{"a space", path("database/creds/a b"), `path: the segment "a b" of "database/creds/a b" has characters that are not accepted; accepted are letters, digits and _.@:=+~,-`},
+		{"an escaped dot", path("database/%2e%2e/x"), `path: the segment "%2e%2e"`},
+		{"a newline", path("database/x\n"), `path: the segment "x\n"`},
+		{"a query", path("database/x?y=z"), `path: the segment "x?y=z"`},
+		{"a wildcard", path("database/*"), `path: the segment "*"`},
+		{"a look-alike slash", path("database\u2215x"), "path: the segment "},
+		{"a look-alike dot", path("database/\u2024\u2024/x"), "path: the segment "},
+		{"invalid UTF-8", path("database/\xff"), "path: the segment "},
+		{"a template function", path("database/{{print .TTL}}"), "path: \"database/{{print .TTL}}\" holds something that is no reference; " + "accepted are {{.Request.ID}}"},
+		{"an unknown reference", path("database/{{.Foo}}"), "path: {{.Foo}} is not known; accepted are {{.Request.ID}}, {{.Parameters.NAME}}"},
 		{"a parameter the role lacks", path("database/{{.Parameters.db}}"), "path: {{.Parameters.db}} names a parameter that the role does not have"},
 		{"a reference as the whole path", path("{{.Requester.Name}}"), ""},
 		{"a reference after dots", path("a/..{{.TTL}}"), ""},
-		{"a reference after dots at the start", path("..{{.TTL}}"), "is not a clean path"},
+		{"a reference after dots at the start", path("..{{.TTL}}"), `path: "..{{.TTL}}" is not a clean path`},
 
 		{"data of every kind", data(map[string]any{"a": "{{.TTL}}", "b": []any{"x", 1.5, true, nil}, "c": map[string]any{"d": json.Number("7")}}), ""},
 		{"a bad template in data", data(map[string]any{"a": "{{.Foo}}"}), "data.a: {{.Foo}} is not known"},
-		{"a bad template in a list", data(map[string]any{"a": []any{"x", "{{"}}), "data.a[1]: "},
-		{"a bad template further in", data(map[string]any{"a": map[string]any{"b": []any{map[string]any{"c": "}}"}}}}), "data.a.b[0].c: "},
+		{"a bad template in a list", data(map[string]any{"a": []any{"x", "{{"}}), `data.a[1]: "{{" holds something`},
+		{"a bad template under a key with a dot", data(map[string]any{"a.b": "{{"}), `data["a.b"]: "{{" holds something`},
+		{"a bad template further in", data(map[string]any{"a": map[string]any{"b": []any{map[string]any{"c": "}}"}}}}), `data.a.b[0].c: "}}" holds something`},
 		{"a reference that might be empty", func(s *Secret) {
 			s.Operation, s.Data = Write, map[string]any{"a": "{{.Parameters.db}}"}
 			s.Parameters = Parameters{"db": {Pattern: ".*"}}
@@ -103,7 +104,7 @@ func TestSecretThatCouldGiveNothingOrSomethingElseIsRefused(t *testing.T) {
 			c.change(&s)
 			err := s.Validate()
 			if c.refusal != "" {
-				wantRefusal(t, err, c.refusal)
+				wantRefusedAt(t, err, c.refusal)
 			} else if err != nil {
 				t.Fatalf("refused: %v", err)
 			}
@@ -111,7 +112,7 @@ func TestSecretThatCouldGiveNothingOrSomethingElseIsRefused(t *testing.T) {
 	}
 }
 
-func TestParametersAreExactlyWhatTheRoleDeclares(t *testing.T) {
+func TestParametersOtherThanDeclaredAreRefusedAtTheirField(t *testing.T) {
 	spec := Secret{Parameters: Parameters{
 		"db":    {Pattern: "orders|users", Required: true},
 		"table": {Pattern: "(?m)^[a-z]+$", Default: "all"},
@@ -133,22 +134,23 @@ func TestParametersAreExactlyWhatTheRoleDeclares(t *testing.T) {
 		{"the least", map[string]string{"db": "orders"}, map[string]string{"db": "orders", "table": "all"}, ""},
 		{"all", map[string]string{"db": "users", "table": "t", "note": "<b>\n\t{{.TTL}}"}, map[string]string{"db": "users", "table": "t", "note": "<b>\n\t{{.TTL}}"}, ""},
 		{"given empty is not left out", map[string]string{"db": "users", "note": ""}, map[string]string{"db": "users", "table": "all", "note": ""}, ""},
-		{"none", nil, nil, `parameters: "db" is required; it must match "orders|users"`},
-		{"an unknown one", map[string]string{"db": "orders", "dbs": "x"}, nil, `parameters: "dbs" is not known; this role accepts db, note, table`},
-		{"empty where a default is", map[string]string{"db": "orders", "table": ""}, nil, `parameters: "table" is "", which does not match "(?m)^[a-z]+$"`},
-		{"more than the pattern", map[string]string{"db": "orders; drop"}, nil, `"db" is "orders; drop", which does not match "orders|users"`},
-		{"a line of the pattern among others", map[string]string{"db": "orders", "table": "a\nB"}, nil, `"table" is "a\nB", which does not match`},
+		{"none", nil, nil, `parameters.db: it is required; it must match "orders|users"`},
+		{"a name that is no word", map[string]string{"db": "orders", "a b": "x"}, nil, `parameters["a b"]: there is no such parameter`},
+		{"an unknown one", map[string]string{"db": "orders", "dbs": "x"}, nil, `parameters.dbs: there is no such parameter; this role accepts db, note, table`},
+		{"empty where a default is", map[string]string{"db": "orders", "table": ""}, nil, `parameters.table: it is "", which does not match "(?m)^[a-z]+$"`},
+		{"more than the pattern", map[string]string{"db": "orders; drop"}, nil, `parameters.db: it is "orders; drop", which does not match "orders|users"`},
+		{"a line of the pattern among others", map[string]string{"db": "orders", "table": "a\nB"}, nil, `parameters.table: it is "a\nB", which does not match`},
 		{"as many bytes as are accepted", big(MaxParametersBytes), withTable(big(MaxParametersBytes)), ""},
-		{"one byte more", big(MaxParametersBytes + 1), nil, "parameters have 16385 bytes together; at most 16384 are accepted"},
-		{"a megabyte", big(1 << 20), nil, "at most 16384 are accepted"},
-		{"a terminal's escape", map[string]string{"db": "orders", "note": "a\x1b[2J"}, nil, `parameters: "note": it holds the control character U+001B`},
-		{"a direction override", map[string]string{"db": "orders", "note": "\u202e"}, nil, `parameters: "note": it holds the control character U+202E`},
-		{"invalid UTF-8", map[string]string{"db": "orders", "note": "\xff"}, nil, `parameters: "note": it is not valid UTF-8`},
+		{"one byte more", big(MaxParametersBytes + 1), nil, "parameters: they have 16385 bytes together; at most 16384 are accepted"},
+		{"a megabyte", big(1 << 20), nil, "parameters: they have 1048576 bytes together"},
+		{"a terminal's escape", map[string]string{"db": "orders", "note": "a\x1b[2J"}, nil, `parameters.note: it holds the control character U+001B`},
+		{"a direction override", map[string]string{"db": "orders", "note": "\u202e"}, nil, `parameters.note: it holds the control character U+202E`},
+		{"invalid UTF-8", map[string]string{"db": "orders", "note": "\xff"}, nil, `parameters.note: it is not valid UTF-8`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := spec.Fill(c.given)
 			if c.refusal != "" {
-				wantRefusal(t, err, c.refusal)
+				wantRefusedAt(t, err, c.refusal)
 				return
 			}
 			if err != nil {
@@ -159,10 +161,10 @@ func TestParametersAreExactlyWhatTheRoleDeclares(t *testing.T) {
 	}
 
 	_, err := Secret{}.Fill(map[string]string{"db": "orders"})
-	wantRefusal(t, err, "this role accepts none")
+	wantRefusedAt(t, err, "parameters.db: there is no such parameter; this role accepts none")
 	// A pattern that got past Validate accepts nothing.
 	_, err = Secret{Parameters: Parameters{"db": {Pattern: "(", Default: "x"}}}.Fill(nil)
-	wantRefusal(t, err, `parameters: "db": "(" is not a regular expression`)
+	wantRefusedAt(t, err, `parameters.db: "(" is not a regular expression`)
 }
 
 func TestRenderFillsInEveryStringAndNothingElse(t *testing.T) {
@@ -209,13 +211,13 @@ func TestRenderFillsInEveryStringAndNothingElse(t *testing.T) {
 }
 
 func TestRenderRefusesDataItCannotFillIn(t *testing.T) {
-	for name, data := range map[string]map[string]any{
-		"data.a":      {"a": "{{.Parameters.db}}"},
-		"data.a[1]":   {"a": []any{"x", "{{.Parameters.db}}"}},
-		"data.a.b[0]": {"a": map[string]any{"b": []any{"{{.Parameters.db}}"}}},
+	for field, data := range map[string]map[string]any{
+		"data.a":      {"a": "{{.Requester.Metadata.db}}"},
+		"data.a[1]":   {"a": []any{"x", "{{.Requester.Metadata.db}}"}},
+		"data.a.b[0]": {"a": map[string]any{"b": []any{"{{.Requester.Metadata.db}}"}}},
 	} {
 		_, err := secretWith("x/y", data).Render(values(nil))
-		wantRefusal(t, err, name+`: the parameter "db" is not given`)
+		wantRefusedAt(t, err, "role: {{.Requester.Metadata.db}} in its "+field+` has no value: the requester's entity has no metadata "db"`)
 	}
 }
 
@@ -224,7 +226,7 @@ func TestRenderRefusesRequestersTextThatApproversCouldNotRead(t *testing.T) {
 	v := values(nil)
 	v.Metadata = map[string]string{"team": "orders\u202e"}
 	_, err := secretWith("x/y", map[string]any{"a": "{{.Requester.Metadata.team}}"}).Render(v)
-	wantRefusal(t, err, "data.a: {{.Requester.Metadata.team}}: it holds the control character U+202E")
+	wantRefusedAt(t, err, "role: {{.Requester.Metadata.team}} in its data.a: it holds the control character U+202E")
 }
 
 func TestRenderKeepsAbsentDataAbsent(t *testing.T) {

@@ -66,11 +66,39 @@ func TestValueCannotAddDropOrClimbAPathSegment(t *testing.T) {
 	}
 }
 
+// Whoever asks can change a parameter. For anything else only another role helps.
+func TestValueThatCannotBeUsedIsRefusedAtItsField(t *testing.T) {
+	spec := secretWith("a/{{.Parameters.db}}/{{.Requester.Name}}/{{.Requester.Metadata.team}}", map[string]any{"who": []any{"{{.Requester.Alias.mount}}"}}, "db")
+	for _, c := range []struct {
+		change  func(*Values)
+		refusal string
+	}{
+		{func(v *Values) { v.Parameters["db"] = "a b" }, `parameters.db: it is "a b", which cannot be part of a path; accepted are letters, digits and ._@- (not starting with . or @)`},
+		{func(v *Values) { v.Name = "a b" }, `role: {{.Requester.Name}} in its path is "a b", which cannot be part of a path; accepted are letters, digits and ._@- (not starting with . or @)`},
+		{func(v *Values) { v.Metadata["team"] = "" }, `role: {{.Requester.Metadata.team}} in its path is "", which cannot be part of a path`},
+		{func(v *Values) { v.Aliases["mount"] = "a,b" }, `role: {{.Requester.Alias.mount}} in its data.who[0] is "a,b", which could be taken for something else than one name; accepted are letters, digits and ._@- (not starting with . or @)`},
+	} {
+		v := values(map[string]string{"db": "orders"})
+		v.Metadata, v.Aliases["mount"] = map[string]string{"team": "a"}, "alice"
+		c.change(&v)
+		_, err := spec.Render(v)
+		wantRefusedAt(t, err, c.refusal)
+	}
+}
+
 // Each part is harmless; what they become together is looked at again.
-func TestRenderedPathIsItsOwnCleanForm(t *testing.T) {
-	for _, template := range []string{"a//{{.TTL}}", "{{.TTL}}/", "./{{.TTL}}", "a/./{{.TTL}}", "a/../{{.TTL}}", "{{.TTL}}/..", ""} {
+func TestPathThatRendersToAnotherIsRefusedAtItsField(t *testing.T) {
+	for template, refusal := range map[string]string{
+		"a//{{.TTL}}":   `role: its path "a//{{.TTL}}" would become "a//3600", which is another path`,
+		"{{.TTL}}/":     `role: its path "{{.TTL}}/" would become "3600/", which is another path`,
+		"./{{.TTL}}":    `role: its path "./{{.TTL}}" would become "./3600", which is another path`,
+		"a/./{{.TTL}}":  `role: its path "a/./{{.TTL}}" would become "a/./3600", which is another path`,
+		"a/../{{.TTL}}": `role: its path "a/../{{.TTL}}" would become "a/../3600", which is another path`,
+		"{{.TTL}}/..":   `role: its path "{{.TTL}}/.." would become "3600/..", which is another path`,
+		"":              `role: its path "" would become "", which is another path`,
+	} {
 		_, err := secretWith(template, nil).Render(values(nil))
-		wantRefusal(t, err, "which is another path")
+		wantRefusedAt(t, err, refusal)
 	}
 }
 
@@ -98,12 +126,12 @@ func TestTemplatesSubstituteWhatTheyName(t *testing.T) {
 		"{ {.TTL} }":                             "{ {.TTL} }",
 		"{{{.TTL}}}":                             "{5400}",
 	} {
-		refs, err := listReferences(template)
+		refs, err := listReferences("path", template)
 		if err != nil {
 			t.Errorf("%q is refused: %v", template, err)
 		}
 		wantEqual(t, "number of references in "+template, len(refs), strings.Count(template, "{{"))
-		got, err := v.substitute(template, checkUnambiguous)
+		got, err := v.substitute("data.a", template, checkUnambiguous)
 		if err != nil || got != want {
 			t.Errorf("%q becomes %q, %v; it must become %q", template, got, err, want)
 		}
@@ -141,7 +169,7 @@ func TestTemplatesRefuseEverythingElse(t *testing.T) {
 		"{{.Requester.Metadata.a b}}", "{{.Requester.Metadata.a/b}}", "{{.Metadata.team}}", "{{.Alias.x}}", "{{.Requester.Groups}}", "{{.Requester.Metadata.\u00e9}}",
 		"{{.Parameters.db}} and {{.Bogus}}",
 	} {
-		if refs, err := listReferences(template); err == nil {
+		if refs, err := listReferences("path", template); err == nil {
 			t.Errorf("%q is accepted as %q", template, refs)
 		} else {
 			wantRefusal(t, err, acceptedReferences)
@@ -149,21 +177,21 @@ func TestTemplatesRefuseEverythingElse(t *testing.T) {
 	}
 }
 
-func TestReferenceWithoutValueIsRefused(t *testing.T) {
+func TestReferenceWithoutValueIsRefusedAtItsField(t *testing.T) {
 	v := values(map[string]string{"db": "orders"})
 	for template, refusal := range map[string]string{
-		"{{.Parameters.table}}":            `the parameter "table" is not given`,
-		"{{.Requester.Metadata.team}}":     `the requester's entity has no metadata "team"`,
-		"{{.Requester.Alias.auth_ldap_2}}": `the requester has no login at the auth mount with accessor "auth_ldap_2"`,
-		"{{.Requester.Alias.alice}}":       `accessor "alice"`,
+		"{{.Parameters.table}}":            `parameters.table: it has no value: the parameter "table" is not given`,
+		"{{.Parameters.a.b}}":              `parameters["a.b"]: it has no value: the parameter "a.b" is not given`,
+		"{{.Requester.Metadata.team}}":     `role: {{.Requester.Metadata.team}} in its data.a has no value: the requester's entity has no metadata "team"`,
+		"{{.Requester.Alias.auth_ldap_2}}": `role: {{.Requester.Alias.auth_ldap_2}} in its data.a has no value: the requester has no login at the auth mount with accessor "auth_ldap_2"`,
 		// What references refuses finds no value either.
-		"{{.Bogus}}": "{{.Bogus}} is not known",
+		"{{.Bogus}}": "role: {{.Bogus}} in its data.a has no value: it is not known",
 	} {
-		_, err := v.substitute(template, checkUnambiguous)
-		wantRefusal(t, err, refusal)
+		_, err := v.substitute("data.a", template, checkUnambiguous)
+		wantRefusedAt(t, err, refusal)
 	}
-	_, err := v.substitute("{{.Parameters.a}} {{.Parameters.b}}", checkUnambiguous)
-	wantRefusal(t, err, `"a"`) // one at a time
+	_, err := v.substitute("data.a", "{{.Parameters.a}} {{.Parameters.b}}", checkUnambiguous)
+	wantRefusedAt(t, err, "parameters.a: ") // one at a time
 }
 
 func TestValueIsNotExpandedAgain(t *testing.T) {
@@ -181,7 +209,7 @@ func FuzzReferencesNeverLeaveBracesBehind(f *testing.F) {
 	}
 	name := regexp.MustCompile(`\A(TTL|Request\.ID|Requester\.(EntityID|Name|(Metadata|Alias)\.[A-Za-z0-9_.-]+)|Parameters\.[A-Za-z0-9_.-]+)\z`)
 	f.Fuzz(func(t *testing.T, template string) {
-		refs, err := listReferences(template)
+		refs, err := listReferences("path", template)
 		if err != nil {
 			return
 		}

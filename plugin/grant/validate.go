@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vault-jit/vault-jit/plugin/refusal"
@@ -36,85 +37,96 @@ var (
 // Validate refuses a spec that could give nothing, or something other than approvers would see.
 func (s Secret) Validate() error {
 	if s.Operation != Read && s.Operation != Write {
-		return refusal.Newf("", "operation is %q; accepted are %q and %q", string(s.Operation), string(Read), string(Write))
+		return refusal.New("operation", fmt.Sprintf("it is %q", string(s.Operation)), fmt.Sprintf("accepted are %q and %q", string(Read), string(Write)))
 	}
 	if s.Operation == Read && len(s.Data) > 0 {
-		return refusal.Newf("", "data is given, but operation is %q, which sends none", string(Read))
+		return refusal.New("data", fmt.Sprintf("it is given, but operation is %q, which sends none", string(Read)),
+			fmt.Sprintf("leave it out, or let operation be %q", string(Write)))
 	}
 	if err := checkGrantPolicies(s.GrantPolicies); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {
 		if err := s.Parameters[name].validate(name); err != nil {
-			return refusal.In("parameters", refusal.In(fmt.Sprintf("%q", name), err))
+			return err
 		}
 	}
 	if err := s.validatePath(); err != nil {
-		return refusal.In("path", err)
+		return err
 	}
-	_, err := walkObject("data", s.Data, func(template string) (string, error) { return template, s.Parameters.checkTemplate(template) })
+	_, err := walkObject("data", s.Data, func(field, template string) (string, error) {
+		return template, s.Parameters.checkTemplate(field, template)
+	})
 	return err
 }
 
+// fieldOf is what a parameter is called in a refusal.
+func fieldOf(parameter string) string { return refusal.Join("parameters", strconv.Quote(parameter)) }
+
 func checkGrantPolicies(policies []string) error {
 	if len(policies) == 0 {
-		return refusal.New("", "grant_policies is empty; a grant token asked for without policies would get every policy of its token role", "")
+		return refusal.New("grant_policies", "it is empty, and a grant token asked for without policies would get every policy of its token role",
+			"name at least one policy")
 	}
 	for i, policy := range policies {
+		field := fmt.Sprintf("grant_policies[%d]", i)
 		switch {
 		case policy == "" || policy != strings.ToLower(strings.TrimSpace(policy)):
-			return refusal.Newf("", "grant_policies[%d] is %q, which is not a policy name (lower case, no surrounding space)", i, policy)
+			return refusal.New(field, fmt.Sprintf("it is %q, which is not a policy name", policy), "accepted is lower case, without surrounding space")
 		case policy == "root" || policy == "default":
-			return refusal.Newf("", "grant_policies names %q, which a grant may not have", policy)
+			return refusal.Newf(field, "it is %q, which a grant may not have", policy)
 		case slices.Contains(policies[:i], policy):
-			return refusal.Newf("", "grant_policies names %q twice", policy)
+			return refusal.Newf(field, "it is %q, which is there twice", policy)
 		}
 	}
 	return nil
 }
 
 func (p Parameter) validate(name string) error {
+	field := fieldOf(name)
 	if !parameterName.MatchString(name) {
-		return refusal.New("", "a parameter's name is 1 to 64 letters, digits, _ and -", "")
+		return refusal.New(field, "it is not a parameter's name", "accepted are 1 to 64 letters, digits, _ and -")
 	}
 	if p.Pattern == "" {
-		return refusal.New("", "pattern is empty; every parameter needs one", "")
+		return refusal.New(field+".pattern", "it is empty", "every parameter needs one")
 	}
 	pattern, err := text.CompileWhole(p.Pattern)
 	if err != nil {
-		return refusal.In("pattern", err)
+		return refusal.In(field+".pattern", err)
 	}
 	if p.Default != "" && p.Required {
-		return refusal.New("", "it is required and has a default; choose one", "")
+		return refusal.New(field+".default", "it is given, but the parameter is required", "choose one")
 	}
 	if err := text.CheckReadable(p.Default); err != nil {
-		return refusal.In("default", err)
+		return refusal.In(field+".default", err)
 	}
 	if p.Default != "" && !pattern.MatchString(p.Default) {
-		return refusal.Newf("", "the default %q does not match the pattern %q", p.Default, p.Pattern)
+		return refusal.Newf(field+".default", "it is %q, which does not match the pattern %q", p.Default, p.Pattern)
 	}
 	return nil
 }
 
 func (s Secret) validatePath() error {
-	if err := s.Parameters.checkTemplate(s.Path); err != nil {
+	if err := s.Parameters.checkTemplate("path", s.Path); err != nil {
 		return err
 	}
 	plain := reference.ReplaceAllString(s.Path, "x")
 	if plain != path.Clean(plain) || strings.HasPrefix(plain, "/") || strings.HasPrefix(plain, "..") || plain == "." {
-		return refusal.Newf("", "%q is not a clean path; accepted is, for example, database/creds/readonly, without a leading or trailing slash and without empty, . or .. segments", s.Path)
+		return refusal.New("path", fmt.Sprintf("%q is not a clean path", s.Path),
+			"accepted is, for example, database/creds/readonly, without a leading or trailing slash and without empty, . or .. segments")
 	}
 	for _, segment := range strings.Split(plain, "/") {
 		if !pathSegment.MatchString(segment) {
-			return refusal.Newf("", "the segment %q of %q has characters that are not accepted; accepted are letters, digits and _.@:=+~,-", segment, s.Path)
+			return refusal.New("path", fmt.Sprintf("the segment %q of %q has characters that are not accepted", segment, s.Path),
+				"accepted are letters, digits and _.@:=+~,-")
 		}
 	}
 	return nil
 }
 
-// checkTemplate refuses references to parameters that do not exist or might have no value.
-func (ps Parameters) checkTemplate(template string) error {
-	refs, err := listReferences(template)
+// checkTemplate refuses references to parameters that do not exist or might have no value; field is where the template is.
+func (ps Parameters) checkTemplate(field, template string) error {
+	refs, err := listReferences(field, template)
 	if err != nil {
 		return err
 	}
@@ -125,10 +137,10 @@ func (ps Parameters) checkTemplate(template string) error {
 		}
 		parameter, declared := ps[name]
 		if !declared {
-			return refusal.Newf("", "{{.%s}} names a parameter that the role does not have", ref)
+			return refusal.Newf(field, "{{.%s}} names a parameter that the role does not have", ref)
 		}
 		if !parameter.Required && parameter.Default == "" {
-			return refusal.Newf("", "{{.%s}} might have no value; make the parameter required or give it a default", ref)
+			return refusal.New(field, fmt.Sprintf("{{.%s}} might have no value", ref), "make the parameter required or give it a default")
 		}
 	}
 	return nil
@@ -140,12 +152,12 @@ func (ps Parameters) fill(given map[string]string) (map[string]string, error) {
 		size += len(name) + len(value)
 	}
 	if size > MaxParametersBytes {
-		return nil, refusal.Newf("", "parameters have %d bytes together; at most %d are accepted", size, MaxParametersBytes)
+		return nil, refusal.New("parameters", fmt.Sprintf("they have %d bytes together", size), fmt.Sprintf("at most %d are accepted", MaxParametersBytes))
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if _, known := ps[name]; !known {
 			accepted := cmp.Or(strings.Join(slices.Sorted(maps.Keys(ps)), ", "), "none")
-			return nil, refusal.Newf("parameters", "%q is not known; this role accepts %s", name, accepted)
+			return nil, refusal.New(fieldOf(name), "there is no such parameter", "this role accepts "+accepted)
 		}
 	}
 	full := map[string]string{}
@@ -158,7 +170,7 @@ func (ps Parameters) fill(given map[string]string) (map[string]string, error) {
 			value = ps[name].Default
 		}
 		if err := ps[name].check(name, value, known); err != nil {
-			return nil, refusal.In("parameters", err)
+			return nil, err
 		}
 		full[name] = value
 	}
@@ -167,29 +179,29 @@ func (ps Parameters) fill(given map[string]string) (map[string]string, error) {
 
 func (p Parameter) check(name, value string, given bool) error {
 	if !given && p.Required {
-		return refusal.Newf("", "%q is required; it must match %q", name, p.Pattern)
+		return refusal.New(fieldOf(name), "it is required", fmt.Sprintf("it must match %q", p.Pattern))
 	}
 	pattern, err := text.CompileWhole(p.Pattern)
 	if err == nil {
 		err = text.CheckReadable(value)
 	}
 	if err != nil {
-		return refusal.Newf("", "%q: %v", name, err)
+		return refusal.In(fieldOf(name), err)
 	}
 	if !pattern.MatchString(value) {
-		return refusal.Newf("", "%q is %q, which does not match %q", name, value, p.Pattern)
+		return refusal.Newf(fieldOf(name), "it is %q, which does not match %q", value, p.Pattern)
 	}
 	return nil
 }
 
-// walkObject copies a JSON object, passing every string in it through the given function; where names it in errors.
-func walkObject(where string, object map[string]any, change func(string) (string, error)) (map[string]any, error) {
+// walkObject copies a JSON object, passing every string in it through the given function, with the name of its field.
+func walkObject(field string, object map[string]any, change func(field, value string) (string, error)) (map[string]any, error) {
 	if object == nil {
 		return nil, nil
 	}
 	out := make(map[string]any, len(object))
 	for _, key := range slices.Sorted(maps.Keys(object)) {
-		changed, err := walk(where+"."+key, object[key], change)
+		changed, err := walk(refusal.Join(field, strconv.Quote(key)), object[key], change)
 		if err != nil {
 			return nil, err
 		}
@@ -198,17 +210,16 @@ func walkObject(where string, object map[string]any, change func(string) (string
 	return out, nil
 }
 
-func walk(where string, value any, change func(string) (string, error)) (any, error) {
+func walk(field string, value any, change func(field, value string) (string, error)) (any, error) {
 	switch value := value.(type) {
 	case string:
-		changed, err := change(value)
-		return changed, refusal.In(where, err)
+		return change(field, value)
 	case map[string]any:
-		return walkObject(where, value, change)
+		return walkObject(field, value, change)
 	case []any:
 		out := make([]any, len(value))
 		for i, item := range value {
-			changed, err := walk(fmt.Sprintf("%s[%d]", where, i), item, change)
+			changed, err := walk(fmt.Sprintf("%s[%d]", field, i), item, change)
 			if err != nil {
 				return nil, err
 			}

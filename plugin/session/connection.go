@@ -42,7 +42,7 @@ func (c Connection) Validate() error {
 	case (address.Path != "" && address.Path != "/") || address.RawQuery != "":
 		return refuseValue("address", c.Address, "accepted is scheme, host and port only")
 	case c.Token != "" && (c.RoleID != "" || c.SecretID != ""):
-		return refusal.New("token", "both token and role_id/secret_id are given", "choose one way to log in")
+		return refusal.New("token", "it is given, and so is role_id or secret_id", "choose one way to log in")
 	case c.Token == "" && c.RoleID == "":
 		return refusal.New("role_id", "it is empty", "give role_id and secret_id of an AppRole, or a token")
 	case c.Token == "" && c.SecretID == "":
@@ -86,14 +86,17 @@ func (c Connection) makeTLS() (*tls.Config, error) {
 			return nil, refusal.New("ca_cert", "it holds no certificate in PEM form", "")
 		}
 	}
-	if (c.ClientCert == "") != (c.ClientKey == "") {
-		return nil, refusal.New("client_cert", "client_cert and client_key go together", "one of them is empty")
+	switch {
+	case c.ClientCert == "" && c.ClientKey != "":
+		return nil, refusal.New("client_cert", "it is empty, but client_key is given", "they go together")
+	case c.ClientCert != "" && c.ClientKey == "":
+		return nil, refusal.New("client_key", "it is empty, but client_cert is given", "they go together")
 	}
 	if c.ClientCert != "" {
 		pair, err := tls.X509KeyPair([]byte(c.ClientCert), []byte(c.ClientKey))
 		if err != nil {
 			// The parser's own message may quote what it read.
-			return nil, refusal.New("client_cert", "client_cert and client_key are no pair in PEM form", "")
+			return nil, refusal.New("client_cert", "it and client_key are no pair in PEM form", "")
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}

@@ -14,44 +14,53 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/session/sessiontest"
 )
 
-func TestSessionRefusesABadConnectionNamingTheField(t *testing.T) {
+// The secrets of these connections are all "hunter2", which no refusal repeats.
+func TestConnectionIsRefusedAtItsField(t *testing.T) {
 	for name, c := range map[string]struct {
-		change      func(*session.Connection)
-		field, says string
+		change  func(*session.Connection)
+		refusal string
 	}{
-		"no address":            {func(c *session.Connection) { c.Address = "" }, "address", "URL"},
-		"no scheme":             {func(c *session.Connection) { c.Address = "vault:8200" }, "address", "URL"},
-		"another scheme":        {func(c *session.Connection) { c.Address = "unix:///run/vault.sock" }, "address", "URL"},
-		"a file":                {func(c *session.Connection) { c.Address = "file:///etc/passwd" }, "address", "URL"},
-		"a path":                {func(c *session.Connection) { c.Address += "/v1" }, "address", "scheme, host and port"},
-		"a query":               {func(c *session.Connection) { c.Address += "?a=b" }, "address", "scheme, host and port"},
-		"a user":                {func(c *session.Connection) { c.Address = "https://me:hunter2@vault" }, "address", "scheme, host and port"},
-		"another scheme's user": {func(c *session.Connection) { c.Address = "ftp://me:hunter2@vault" }, "address", "scheme, host and port"},
-		"no URL, with a user":   {func(c *session.Connection) { c.Address = "https://me:hunter2 x@vault" }, "address", "scheme, host and port"},
-		"a control character":   {func(c *session.Connection) { c.Address = "https://va\nult" }, "address", "URL"},
-		"no role id":            {func(c *session.Connection) { c.RoleID = "" }, "role_id", "is empty"},
-		"no secret id":          {func(c *session.Connection) { c.SecretID = "" }, "secret_id", "is empty"},
-		"two ways to log in":    {func(c *session.Connection) { c.Token = "t" }, "token", "choose one way"},
-		"no auth mount":         {func(c *session.Connection) { c.AuthMount = "" }, "auth_mount", "AppRole mount"},
-		"an auth mount above":   {func(c *session.Connection) { c.AuthMount = "../sys" }, "auth_mount", "AppRole mount"},
-		"a slash too many":      {func(c *session.Connection) { c.AuthMount = "approle/" }, "auth_mount", "AppRole mount"},
-		"no token role":         {func(c *session.Connection) { c.TokenRole = "" }, "token_role", "token role"},
-		"a token role above":    {func(c *session.Connection) { c.TokenRole = "../create" }, "token_role", "token role"},
-		"a token role below":    {func(c *session.Connection) { c.TokenRole = "a/b" }, "token_role", "token role"},
-		"a token role's query":  {func(c *session.Connection) { c.TokenRole = "a?b" }, "token_role", "token role"},
-		"no certificate":        {func(c *session.Connection) { c.CACert = "hunter2" }, "ca_cert", "no certificate"},
-		"half a pair":           {func(c *session.Connection) { c.ClientKey = "hunter2" }, "client_cert", "go together"},
-		"no pair":               {func(c *session.Connection) { c.ClientCert, c.ClientKey = "hunter2", "hunter2" }, "client_cert", "client_cert and client_key"},
+		"no address":                    {func(c *session.Connection) { c.Address = "" }, `address: "" is not accepted; accepted is a URL such as https://vault.internal:8200`},
+		"no scheme":                     {func(c *session.Connection) { c.Address = "vault:8200" }, `address: "vault:8200" is not accepted; accepted is a URL such as https://vault.internal:8200`},
+		"another scheme":                {func(c *session.Connection) { c.Address = "unix:///run/vault.sock" }, `address: "unix:///run/vault.sock" is not accepted; accepted is a URL such as https://vault.internal:8200`},
+		"a file":                        {func(c *session.Connection) { c.Address = "file:///etc/passwd" }, `address: "file:///etc/passwd" is not accepted; accepted is a URL such as https://vault.internal:8200`},
+		"a path":                        {func(c *session.Connection) { c.Address += "/v1" }, `address: "https://vault:8200/v1" is not accepted; accepted is scheme, host and port only`},
+		"a query":                       {func(c *session.Connection) { c.Address += "?a=b" }, `address: "https://vault:8200?a=b" is not accepted; accepted is scheme, host and port only`},
+		"a user":                        {func(c *session.Connection) { c.Address = "https://me:hunter2@vault" }, `address: a user or password in it is not accepted; accepted is scheme, host and port only`},
+		"another scheme's user":         {func(c *session.Connection) { c.Address = "ftp://me:hunter2@vault" }, `address: a user or password in it is not accepted; accepted is scheme, host and port only`},
+		"no URL, with a user":           {func(c *session.Connection) { c.Address = "https://me:hunter2 x@vault" }, `address: a user or password in it is not accepted; accepted is scheme, host and port only`},
+		"a control character":           {func(c *session.Connection) { c.Address = "https://va\nult" }, `address: "https://va\nult" is not accepted; accepted is a URL such as https://vault.internal:8200`},
+		"no role id":                    {func(c *session.Connection) { c.RoleID = "" }, `role_id: it is empty; give role_id and secret_id of an AppRole, or a token`},
+		"no secret id":                  {func(c *session.Connection) { c.SecretID = "" }, `secret_id: it is empty; an AppRole login needs one`},
+		"two ways to log in":            {func(c *session.Connection) { c.Token = "hunter2" }, `token: it is given, and so is role_id or secret_id; choose one way to log in`},
+		"a secret id beside a token":    {func(c *session.Connection) { c.Token, c.RoleID, c.SecretID = "hunter2", "", "hunter2" }, `token: it is given, and so is role_id or secret_id; choose one way to log in`},
+		"no auth mount":                 {func(c *session.Connection) { c.AuthMount = "" }, `auth_mount: "" is not accepted; accepted is the path of an AppRole mount, such as approle`},
+		"an auth mount above":           {func(c *session.Connection) { c.AuthMount = "../sys" }, `auth_mount: "../sys" is not accepted; accepted is the path of an AppRole mount, such as approle`},
+		"a slash too many":              {func(c *session.Connection) { c.AuthMount = "approle/" }, `auth_mount: "approle/" is not accepted; accepted is the path of an AppRole mount, such as approle`},
+		"no token role":                 {func(c *session.Connection) { c.TokenRole = "" }, `token_role: "" is not accepted; accepted is the name of a token role (auth/token/roles/NAME)`},
+		"a token role above":            {func(c *session.Connection) { c.TokenRole = "../create" }, `token_role: "../create" is not accepted; accepted is the name of a token role (auth/token/roles/NAME)`},
+		"a token role below":            {func(c *session.Connection) { c.TokenRole = "a/b" }, `token_role: "a/b" is not accepted; accepted is the name of a token role (auth/token/roles/NAME)`},
+		"a token role's query":          {func(c *session.Connection) { c.TokenRole = "a?b" }, `token_role: "a?b" is not accepted; accepted is the name of a token role (auth/token/roles/NAME)`},
+		"no certificate":                {func(c *session.Connection) { c.CACert = "hunter2" }, `ca_cert: it holds no certificate in PEM form`},
+		"a key without its certificate": {func(c *session.Connection) { c.ClientKey = "hunter2" }, `client_cert: it is empty, but client_key is given; they go together`},
+		"a certificate without its key": {func(c *session.Connection) { c.ClientCert = "hunter2" }, `client_key: it is empty, but client_cert is given; they go together`},
+		"no pair":                       {func(c *session.Connection) { c.ClientCert, c.ClientKey = "hunter2", "hunter2" }, `client_cert: it and client_key are no pair in PEM form`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := sessiontest.Connection("https://vault:8200")
 			c.change(&bad)
 			_, err := session.New(bad)
-			sessiontest.WantError(t, err, c.field, c.says)
-			if r := refusal.Of(err); r == nil || r.Field != c.field {
-				t.Errorf("%#v is no refusal of %s", err, c.field)
-			}
+			wantRefusedAt(t, err, c.refusal)
 		})
+	}
+}
+
+// wantRefusedAt fails unless the error is this refusal, of the field that stands before the first colon.
+func wantRefusedAt(t *testing.T, err error, want string) {
+	t.Helper()
+	field, _, _ := strings.Cut(want, ": ")
+	if r := refusal.Of(err); r == nil || r.Field != field || r.Error() != want {
+		t.Errorf("%#v is not the refusal %q", err, want)
 	}
 }
 

@@ -1,14 +1,15 @@
 // Package text says which texts may be shown to a person as they are, which may be names or ids, and how a pattern
-// matches a whole value. Its errors speak of "it"; whoever calls says in which field the text was.
+// matches a whole value. Its errors are refusals that speak of "it"; whoever calls says in which field the text was.
 package text
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/vault-jit/vault-jit/plugin/refusal"
 )
 
 const (
@@ -28,11 +29,11 @@ const harmless = "\n\t\u200c\u200d"
 // CheckReadable refuses characters that would show a person something else than what is there.
 func CheckReadable(s string) error {
 	if !utf8.ValidString(s) {
-		return errors.New("it is not valid UTF-8")
+		return refusal.New("", "it is not valid UTF-8", "")
 	}
 	for _, char := range s {
 		if unicode.In(char, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && !strings.ContainsRune(harmless, char) {
-			return fmt.Errorf("it holds the control character %U; of those only newline and tab are accepted", char)
+			return refusal.New("", fmt.Sprintf("it holds the control character %U", char), "of those only newline and tab are accepted")
 		}
 	}
 	return nil
@@ -41,7 +42,7 @@ func CheckReadable(s string) error {
 // CheckProse refuses a reason or comment that is too long, or that could not be shown to a person as it is.
 func CheckProse(s string) error {
 	if len(s) > MaxBytes {
-		return fmt.Errorf("it has %d bytes; at most %d are accepted", len(s), MaxBytes)
+		return refusal.New("", fmt.Sprintf("it has %d bytes", len(s)), fmt.Sprintf("at most %d are accepted", MaxBytes))
 	}
 	return CheckReadable(s)
 }
@@ -58,8 +59,8 @@ func CheckName(s string) error {
 	if len(s) <= maxNameBytes && namePattern.MatchString(s) && !strings.Contains(s, "..") {
 		return nil
 	}
-	return fmt.Errorf("%.64q is not a name; accepted are up to %d letters, digits, _, - and single dots, with a letter, digit or _ at both ends",
-		s, maxNameBytes)
+	return refusal.New("", fmt.Sprintf("%.64q is not a name", s),
+		fmt.Sprintf("accepted are up to %d letters, digits, _, - and single dots, with a letter, digit or _ at both ends", maxNameBytes))
 }
 
 // idPattern is the canonical text of a UUID of version 7.
@@ -73,21 +74,21 @@ func CheckRequestID(s string) error {
 	if len(s) > 64 {
 		s = s[:64] + "…"
 	}
-	return fmt.Errorf("%q is not a request id; accepted is a UUID as jit/request returned it", s)
+	return refusal.New("", fmt.Sprintf("%q is not a request id", s), "accepted is a UUID as jit/request returned it")
 }
 
 // CompileWhole compiles a pattern (RE2) so that it has to match the whole value, newlines included.
 func CompileWhole(pattern string) (*regexp.Regexp, error) {
 	if len(pattern) > MaxPatternBytes {
-		return nil, fmt.Errorf("the pattern has %d bytes; at most %d are accepted", len(pattern), MaxPatternBytes)
+		return nil, refusal.New("", fmt.Sprintf("the pattern has %d bytes", len(pattern)), fmt.Sprintf("at most %d are accepted", MaxPatternBytes))
 	}
 	if _, err := regexp.Compile(pattern); err != nil {
-		return nil, fmt.Errorf("%q is not a regular expression (RE2 syntax): %w", pattern, err)
+		return nil, refusal.Newf("", "%q is not a regular expression (RE2 syntax): %v", pattern, err)
 	}
 	whole, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
 	if err != nil {
 		// A pattern that compiles alone can only fail here by quoting the closing parenthesis or by its depth.
-		return nil, fmt.Errorf(`%q holds a \Q without its \E, or too many parentheses in each other`, pattern)
+		return nil, refusal.Newf("", `%q holds a \Q without its \E, or too many parentheses in each other`, pattern)
 	}
 	return whole, nil
 }
