@@ -41,12 +41,15 @@ func (b *backend) handle(h handler) framework.OperationFunc {
 	}
 }
 
-// respond turns a refusal into status 400. It is the one place that does.
+// respond turns a refusal into status 400: the sentence in errors, and in data what the refusal consists of. It is the
+// one place that does. Where the error says more than the refusal, such as which object it is about, the sentence does.
 func respond(response *logical.Response, err error) (*logical.Response, error) {
-	if refusal.Of(err) != nil {
-		return logical.ErrorResponse(err.Error()), nil //nolint:nilerr // it is the answer
+	refused := refusal.Of(err)
+	if refused == nil {
+		return response, err
 	}
-	return response, err
+	parts := map[string]any{"field": refused.Field, "problem": refused.Problem, "advice": refused.Advice}
+	return logical.ErrorResponseWithData(parts, err.Error()), nil
 }
 
 type operations = map[logical.Operation]framework.OperationHandler

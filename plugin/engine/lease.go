@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -85,7 +86,7 @@ func renewLease(ctx context.Context, c *call) (*logical.Response, error) {
 	}
 	now := c.now()
 	if r == nil || r.State(now) != approval.StateActive {
-		return nil, refusal.Newf("", "request %s has no active grant any more; ask again", l.requestID)
+		return nil, refusal.New("", fmt.Sprintf("request %s has no active grant any more", l.requestID), "ask again")
 	}
 	longest := l.expiresAt.Sub(c.req.Secret.IssueTime).Truncate(time.Second)
 	left := l.expiresAt.Sub(now).Truncate(time.Second)
