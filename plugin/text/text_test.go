@@ -6,6 +6,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/vault-jit/vault-jit/plugin/refusal"
 )
 
 const requestID = "01929d3e-7c4b-7e2a-9f10-3b5c7d9e1f20"
@@ -75,6 +77,21 @@ func TestTextsAreKeptAsTheyAreOrRefused(t *testing.T) {
 		strings.Repeat("\x00", 1<<20):   "it has 1048576 bytes",
 	} {
 		wantRefusal(t, CheckProse(text), refusal)
+	}
+}
+
+func TestRefusalSaysApartWhatIsAccepted(t *testing.T) {
+	_, pattern := CompileWhole(strings.Repeat("x", MaxPatternBytes+1))
+	for want, err := range map[refusal.Refusal]error{
+		{Problem: "it has 4097 bytes", Advice: "at most 4096 are accepted"}:                                                                              CheckProse(strings.Repeat("x", MaxBytes+1)),
+		{Problem: "it holds the control character U+0000", Advice: "of those only newline and tab are accepted"}:                                         CheckReadable("\x00"),
+		{Problem: `"x" is not a request id`, Advice: "accepted is a UUID as jit/request returned it"}:                                                    CheckRequestID("x"),
+		{Problem: `"a/b" is not a name`, Advice: "accepted are up to 256 letters, digits, _, - and single dots, with a letter, digit or _ at both ends"}: CheckName("a/b"),
+		{Problem: "the pattern has 1025 bytes", Advice: "at most 1024 are accepted"}:                                                                     pattern,
+	} {
+		if got := refusal.Of(err); got == nil || *got != want {
+			t.Errorf("%#v is not the refusal %#v", err, want)
+		}
 	}
 }
 
