@@ -157,6 +157,7 @@ func endpoints(t *testing.T, c *vaulttest.Cluster) map[string]fields {
 var (
 	required      = regexp.MustCompile(`(?m)^\t(?:require )?([a-z0-9.-]+\.[a-z]+/\S+) v\S+$`)
 	dependencyRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ")
+	behind        = regexp.MustCompile("(?m)^- `(\\S+ v\\S+)`: ")
 	link          = regexp.MustCompile(`\]\(([^)#: ]*)(#[^) ]*)?\)`)
 )
 
@@ -176,6 +177,19 @@ func TestEveryDirectDependencyIsExplained(t *testing.T) {
 	}
 	if !maps.Equal(direct, explained) {
 		t.Errorf("docs/dependencies.md explains %v; go.mod has %v", slices.Sorted(maps.Keys(explained)), slices.Sorted(maps.Keys(direct)))
+	}
+}
+
+func TestModulesThatStayBehindAreAtTheVersionNamed(t *testing.T) {
+	t.Parallel()
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	must(t, err)
+	text, err := os.ReadFile(filepath.Join(root, "docs/dependencies.md"))
+	must(t, err)
+	for _, module := range behind.FindAllStringSubmatch(string(text), -1) {
+		if !strings.Contains(string(mod), "\t"+module[1]+" // indirect\n") {
+			t.Errorf("docs/dependencies.md says that %s stays behind; go.mod does not have it", module[1])
+		}
 	}
 }
 
