@@ -2,6 +2,7 @@ package issuer_test
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -151,10 +152,10 @@ func TestEachMissingCapabilityIsNamedWithTheLineThatGivesIt(t *testing.T) {
 	if found := warnings(whole + optional); len(found) != 0 {
 		t.Errorf("with everything it warns: %v", found)
 	}
-	lines := strings.Split(strings.TrimSpace(whole+optional), "\n")
-	for _, missing := range lines {
+	rules := regexp.MustCompile(`path "[^}]*}`).FindAllString(whole+optional, -1)
+	for _, missing := range rules {
 		path := strings.Split(missing, `"`)[1]
-		rest := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return line == missing })
+		rest := slices.DeleteFunc(slices.Clone(rules), func(rule string) bool { return rule == missing })
 		found := warnings(strings.Join(rest, "\n"))
 		if len(found) != 1 || !strings.Contains(found[0], `path "`+path+`" { capabilities = [`) {
 			t.Errorf("without %s it warns %q", path, found)
