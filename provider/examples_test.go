@@ -252,7 +252,7 @@ func TestSetupExampleStandsUpAMountFromNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		credential, err := people["alice"].Write(ctx, "jit/claim", id)
+		credential, err := people["alice"].Write(ctx, fmt.Sprint("jit/claim/", id["id"]), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -95,7 +95,7 @@ func TestRequestDestroyedEndsItsGrant(t *testing.T) {
 				if err := p.decide("approve")(id); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := p.alice.Write(t.Context(), p.mount.Path+"/claim", map[string]any{"id": id}); err != nil {
+				if _, err := p.alice.Write(t.Context(), p.mount.Path+"/claim/"+id, nil); err != nil {
 					t.Fatal(err)
 				}
 			}, Config: p.requestHCL(""), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}},

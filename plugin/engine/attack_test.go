@@ -76,14 +76,14 @@ func TestGrantTokenCannotDecideClaimOrRevoke(t *testing.T) {
 	must(t, f.Policy(t.Context(), back, `path "`+f.mount.Path+`/*" { capabilities = ["create", "read", "update", "list"] }`))
 	must(t, f.mount.AllowGrants(t.Context(), back, "ssh-"+f.mount.Path+"-otp"))
 	target := f.ask(f.alice, map[string]any{"role": "otp"})
-	for _, path := range []string{"approve", "claim", "revoke", "cancel"} {
+	for _, path := range []string{"approve", "claim/" + target, "revoke", "cancel"} {
 		f.addRole("loop", map[string]any{
 			"path": f.mount.Path + "/" + path, "operation": "write", "data": map[string]any{"id": "{{.Parameters.id}}"}, "grant_policies": back,
 			"parameters": map[string]any{"id": map[string]any{"pattern": "[0-9a-f-]{36}", "required": true}}, "allow_unleased": true,
 		})
 		id := f.ask(f.alice, map[string]any{"role": "loop", "parameters": "id=" + target})
 		f.approve(id, f.bob)
-		f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "no entity", "nothing was given out")
+		f.wantRefused(f.alice, "claim/"+id, nil, "no entity", "nothing was given out")
 	}
 	f.wantState(target, "pending")
 	f.wantNoGrantTokens()
@@ -132,7 +132,7 @@ func TestClaimDuringAPluginReloadGrantsOnce(t *testing.T) {
 		f.approve(id, f.bob)
 		var calls sync.WaitGroup
 		var claimErr error
-		calls.Go(func() { _, claimErr = f.writeAs(f.alice, "claim", map[string]any{"id": id}) })
+		calls.Go(func() { _, claimErr = f.writeAs(f.alice, "claim/"+id, nil) })
 		time.Sleep(time.Duration(round*3) * time.Millisecond)
 		_, err := f.Root().Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Mounts: []string{f.mount.Path + "/"}})
 		must(t, err)
@@ -148,7 +148,7 @@ func TestClaimDuringAPluginReloadGrantsOnce(t *testing.T) {
 			f.claim(f.alice, id)
 		}
 		granted++
-		if _, err := f.writeAs(f.alice, "claim", map[string]any{"id": id}); !isRefusal(err) {
+		if _, err := f.writeAs(f.alice, "claim/"+id, nil); !isRefusal(err) {
 			t.Errorf("round %d: the second claim of a granted request is answered with %v", round, err)
 		}
 	}

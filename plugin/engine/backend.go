@@ -141,7 +141,7 @@ Just-in-time access: ask for a role with a reason and a duration, get approved b
   vault write jit/request role=prod-db reason="INC-42" ttl=15m    asks, and returns the request's id
   vault list -detailed jit/inbox                                  shows what waits for your decision
   vault write jit/approve id=ID                                   approves
-  vault write jit/claim id=ID                                     returns the credential, made for this request alone
+  vault write -f jit/claim/ID                                     returns the credential, made for this request alone
   vault write jit/revoke id=ID                                    ends it early
 
 The credential's lease ends with the approved window, and nothing is left behind.

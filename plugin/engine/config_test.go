@@ -131,7 +131,7 @@ func TestStatusShowsThatTheEngineCannotLogIn(t *testing.T) {
 		map[string]any{"secret_id": f.mount.SecretID})
 	must(t, err)
 	f.endEngineTokens()
-	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "logging in to Vault by AppRole")
+	f.wantRefused(f.alice, "claim/"+id, nil, "logging in to Vault by AppRole")
 	status, err := f.mount.Read(t.Context(), "status")
 	must(t, err)
 	problem := fmt.Sprint(status.Data["login_problem"])
@@ -162,7 +162,7 @@ func TestConfigCannotBeDeletedWhileGrantsLive(t *testing.T) {
 	must(t, f.mount.Delete(t.Context(), "config"))
 	id = f.ask(f.alice, map[string]any{"role": "otp"})
 	f.approve(id, f.bob)
-	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "not configured")
+	f.wantRefused(f.alice, "claim/"+id, nil, "not configured")
 }
 
 func TestEngineIgnoresItsServersEnvironment(t *testing.T) {

@@ -82,12 +82,12 @@ func TestOperationsStayWithinTheirBudgetOfCalls(t *testing.T) {
 					id = write("alice", "request", map[string]any{"role": upstream.role, "reason": "x"}).Data["id"].(string)
 				}},
 				{"approve", 1, 1, 0, func() { write("bob", "approve", map[string]any{"id": id}) }},
-				{"claim", 2, 2, upstream.http, func() { lease = write("alice", "claim", map[string]any{"id": id}).Secret }},
+				{"claim", 2, 2, upstream.http, func() { lease = write("alice", "claim/"+id, nil).Secret }},
 				{"lease revoke", 1, 2, 2, func() { must(t, engine.Revoke(t.Context(), lease)) }},
 				{"request, approve and claim", 3, 4, upstream.http, func() {
 					id = write("alice", "request", map[string]any{"role": upstream.role, "reason": "x"}).Data["id"].(string)
 					write("bob", "approve", map[string]any{"id": id})
-					lease = write("alice", "claim", map[string]any{"id": id}).Secret
+					lease = write("alice", "claim/"+id, nil).Secret
 				}},
 				{"revoke", 1, 3, 2, func() { write("alice", "revoke", map[string]any{"id": id}) }},
 				{"lease revoke after it", 2, 0, 0, func() { must(t, engine.Revoke(t.Context(), lease)) }},

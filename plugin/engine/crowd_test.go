@@ -78,10 +78,10 @@ func TestConcurrentCallsLoseNoDecisionAndGrantOnce(t *testing.T) {
 				calls.Go(func() { try(l, "cancel", requester, "cancel") })
 			}
 			for range 2 {
-				calls.Go(func() { try(l, "claim", requester, "claim") })
+				calls.Go(func() { try(l, "claim", requester, "claim/"+l.id) })
 			}
 			calls.Wait()
-			try(l, "claim", requester, "claim")
+			try(l, "claim", requester, "claim/"+l.id)
 		})
 	}
 	crowd.Wait()

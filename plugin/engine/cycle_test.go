@@ -13,9 +13,9 @@ func TestCredentialNeedsAQuorumAndStopsWorkingWhenRevoked(t *testing.T) {
 	pg := f.addDatabaseRole()
 	id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
 
-	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, `rule "dba" has 0 of 2 approvals`, "needs 2 more", `approver group "dba"`, f.bob.Name, f.carol.Name)
+	f.wantRefused(f.alice, "claim/"+id, nil, `rule "dba" has 0 of 2 approvals`, "needs 2 more", `approver group "dba"`, f.bob.Name, f.carol.Name)
 	f.approve(id, f.bob)
-	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, `rule "dba" has 1 of 2 approvals`, "needs 1 more", f.carol.Name)
+	f.wantRefused(f.alice, "claim/"+id, nil, `rule "dba" has 1 of 2 approvals`, "needs 1 more", f.carol.Name)
 	f.approve(id, f.carol)
 
 	credential := f.claim(f.alice, id)

@@ -30,7 +30,7 @@ func TestPeriodicWorkDestroysReplacedSecrets(t *testing.T) {
 		t.Error("the first secret_id still works")
 	}
 	approved := f.makeApproved()
-	f.mustCall("alice", "claim", map[string]any{"id": approved})
+	f.mustCall("alice", "claim/"+approved, nil)
 }
 
 // The engine goes on with the stored secret, whether that is the old or the new one.
@@ -57,7 +57,7 @@ func TestEngineCanLogInAfterARotationWhoseWriteFailed(t *testing.T) {
 			})
 			f.endEngineTokens()
 			approved := f.makeApproved()
-			f.mustCall("alice", "claim", map[string]any{"id": approved})
+			f.mustCall("alice", "claim/"+approved, nil)
 		})
 	}
 }
@@ -78,7 +78,7 @@ func TestStatusCountsWhatAFailedClaimLeftUntilItIsRevoked(t *testing.T) {
 	approved := f.makeApproved()
 	f.failAt("/auth/token/revoke-accessor", refuses)
 	must(t, f.Policy(t.Context(), "ssh-"+f.mount.Path+"-otp", `path "nothing" { capabilities = ["read"] }`))
-	if _, err := f.engine.Call(t.Context(), logical.UpdateOperation, "alice", "claim", map[string]any{"id": approved}); err == nil {
+	if _, err := f.engine.Call(t.Context(), logical.UpdateOperation, "alice", "claim/"+approved, nil); err == nil {
 		t.Error("the claim reports success")
 	}
 	readUnconfirmed := func() string {
@@ -105,7 +105,7 @@ func TestClaimDoesNotShowTheAddressOfAnUnreachableVault(t *testing.T) {
 	f := newFailingFixture(t)
 	approved := f.makeApproved()
 	f.failAt("/auth/token/create/", refuses)
-	_, err := f.engine.Call(t.Context(), logical.UpdateOperation, "alice", "claim", map[string]any{"id": approved})
+	_, err := f.engine.Call(t.Context(), logical.UpdateOperation, "alice", "claim/"+approved, nil)
 	if err == nil || strings.Contains(err.Error(), f.engine.Address) {
 		t.Errorf("the claim says %v", err)
 	}

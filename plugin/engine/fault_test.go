@@ -193,7 +193,7 @@ func TestEverythingOfAnInterruptedClaimEndsWithItsWindow(t *testing.T) {
 	f.injectEachFault(
 		func() string { return id },
 		func() error {
-			_, err := f.write("alice", "claim", map[string]any{"id": id})
+			_, err := f.write("alice", "claim/"+id, nil)
 			return err
 		},
 		func() { id = f.makeApproved(window) },
@@ -202,7 +202,7 @@ func TestEverythingOfAnInterruptedClaimEndsWithItsWindow(t *testing.T) {
 			if err == nil {
 				t.Errorf("%s: the claim reports success", what)
 			}
-			second, err := f.write("alice", "claim", map[string]any{"id": id})
+			second, err := f.write("alice", "claim/"+id, nil)
 			switch state := f.readState(id); {
 			case err == nil && state == "active":
 			case err != nil && state == "ended":
@@ -253,7 +253,7 @@ func TestAbandonedClaimIsCleanedUpByThePeriodicWork(t *testing.T) {
 	f.injectEachFault(
 		func() string { return id },
 		func() error {
-			_, err := f.write("alice", "claim", map[string]any{"id": id})
+			_, err := f.write("alice", "claim/"+id, nil)
 			return err
 		},
 		func() { id = f.makeApproved(3600) },
@@ -287,7 +287,7 @@ func TestInterruptedEndIsCompletedByThePeriodicWork(t *testing.T) {
 	var lease *logical.Secret
 	prepare := func() {
 		id = f.makeApproved(3600)
-		lease = f.mustWrite("alice", "claim", map[string]any{"id": id}).Secret
+		lease = f.mustWrite("alice", "claim/"+id, nil).Secret
 	}
 	check := func(what string, _ error) {
 		must(t, f.engine.Periodic(t.Context()))

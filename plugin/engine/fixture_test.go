@@ -113,7 +113,7 @@ func (f *fixture) approve(id string, people ...*vaulttest.Person) {
 
 func (f *fixture) claim(person *vaulttest.Person, id string) *api.Secret {
 	f.t.Helper()
-	return f.mustWriteAs(person, "claim", map[string]any{"id": id})
+	return f.mustWriteAs(person, "claim/"+id, nil)
 }
 
 // readRequest reads a request as the person. It returns nil for one that they may not see.

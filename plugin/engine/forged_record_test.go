@@ -73,7 +73,7 @@ func TestUnreadableRecordGivesNothingAndBlocksNoOtherRequest(t *testing.T) {
 	f.restartPlugin()
 
 	for id, says := range map[string]string{forged: "digest", later: "version 2", active: "damaged"} {
-		for _, path := range []string{"claim", "approve", "revoke", "cancel"} {
+		for _, path := range []string{"claim/" + id, "approve", "revoke", "cancel"} {
 			_, err := f.writeAs(f.alice, path, map[string]any{"id": id})
 			wantFault(t, err, "it cannot be understood", says)
 		}
@@ -129,7 +129,7 @@ func TestDamagedDefinitionStopsClaims(t *testing.T) {
 	} {
 		f.forge(key, edit)
 		f.restartPlugin()
-		_, err := f.writeAs(f.alice, "claim", map[string]any{"id": id})
+		_, err := f.writeAs(f.alice, "claim/"+id, nil)
 		wantFault(t, err, "it cannot be understood", key)
 		if strings.Contains(err.Error(), f.mount.SecretID) {
 			t.Errorf("%s: the error shows the engine's secret", key)

@@ -30,7 +30,7 @@ func (f *fixture) addTwin(name string) *vaulttest.Person {
 
 func (f *fixture) wantClaimRefused(id string, words ...string) {
 	f.t.Helper()
-	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, words...)
+	f.wantRefused(f.alice, "claim/"+id, nil, words...)
 }
 
 func TestClaimNamesFormerApproversAndDoesNotCountThem(t *testing.T) {
@@ -114,7 +114,7 @@ func TestRequesterNeverCountsAsApproverAfterAMerge(t *testing.T) {
 			must(f.t, f.MergeEntities(f.t.Context(), f.alice, twin))
 			f.wantRefused(twin, "approve", map[string]any{"id": id}, "you made this request")
 			f.wantApprovalRefused(id, f.bob, "the requester no longer exists")
-			f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "no longer exists")
+			f.wantRefused(f.alice, "claim/"+id, nil, "no longer exists")
 		},
 		"merged into the requester after the approval": func(f *fixture, twin *vaulttest.Person) {
 			id := f.ask(f.alice, map[string]any{"role": "otp"})
@@ -126,9 +126,9 @@ func TestRequesterNeverCountsAsApproverAfterAMerge(t *testing.T) {
 			id := f.ask(f.alice, map[string]any{"role": "otp"})
 			f.approve(id, twin)
 			must(f.t, f.MergeEntities(f.t.Context(), f.alice, twin))
-			f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "no longer exists")
+			f.wantRefused(f.alice, "claim/"+id, nil, "no longer exists")
 			must(f.t, f.alice.Login(f.t.Context())) // the login now has the twin's entity, which did not make the request
-			f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "only its requester")
+			f.wantRefused(f.alice, "claim/"+id, nil, "only its requester")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -229,7 +229,7 @@ func TestCallerNeedsAnActiveEntity(t *testing.T) {
 	f := newFixture(t, vaulttest.MountOptions{})
 	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
 	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	for _, path := range []string{"request", "approve", "deny", "withdraw", "cancel", "claim", "revoke"} {
+	for _, path := range []string{"request", "approve", "deny", "withdraw", "cancel", "claim/" + id, "revoke"} {
 		data := map[string]any{"id": id}
 		if path == "request" {
 			data = map[string]any{"role": "otp", "reason": "x"}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -32,9 +33,22 @@ func (b *backend) checkInput(req *logical.Request) error {
 // checkGivenOnce refuses a field that is one thing in the path and another in the body: the framework takes the path's.
 func checkGivenOnce(req *logical.Request, d *framework.FieldData) error {
 	for name, inBody := range req.Data {
-		if inPath, ok := d.Raw[name].(string); ok && inPath != inBody {
+		inPath, ok := d.Raw[name].(string)
+		if !ok || inPath == inBody {
+			continue
+		}
+		if word, isText := inBody.(string); name != requestID || !isText || mendID(word) != mendID(inPath) {
 			return refusal.Newf(name, "it is %q in the path and %q in the body; give it once", inPath, inBody)
 		}
 	}
 	return nil
 }
+
+// requestID is the field that names a request.
+const requestID = "id"
+
+// id is the id of the request that the caller names.
+func (c *call) id() string { return mendID(c.text(requestID)) }
+
+// mendID takes away what copying adds to an id.
+func mendID(id string) string { return strings.ToLower(strings.TrimSpace(id)) }

@@ -42,7 +42,7 @@ func TestKillingPluginOrServerLeavesNoCredentialPastItsWindow(t *testing.T) {
 	var mu sync.Mutex
 	credentials := map[string][]*api.Secret{} // by request
 	claim := func(id string) error {
-		credential, err := f.alice.Write(context.WithoutCancel(t.Context()), f.mount.Path+"/claim", map[string]any{"id": id})
+		credential, err := f.alice.Write(context.WithoutCancel(t.Context()), f.mount.Path+"/claim/"+id, nil)
 		if err == nil {
 			mu.Lock()
 			defer mu.Unlock()

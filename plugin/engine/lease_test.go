@@ -161,7 +161,7 @@ func TestWindowLongerThanPolicyOrMountAllowsIsRefused(t *testing.T) {
 	id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "90m"})
 	f.approve(id, f.bob, f.carol)
 	f.limitLeases("1h")
-	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "longest lease of this mount", "1h")
+	f.wantRefused(f.alice, "claim/"+id, nil, "longest lease of this mount", "1h")
 	f.limitLeases("2h")
 	if credential := f.claim(f.alice, id); credential.LeaseDuration != 90*60 {
 		t.Errorf("the lease is for %d s", credential.LeaseDuration)

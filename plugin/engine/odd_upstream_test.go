@@ -52,7 +52,7 @@ path "sys/wrapping/rewrap"      { capabilities = ["update"] }`))
 		spec["operation"], spec["grant_policies"], spec["allow_unleased"] = "write", powers, true
 		f.addRole(role, spec)
 		id := f.askApproved(role, "10m")
-		f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "answered", "nothing was given out")
+		f.wantRefused(f.alice, "claim/"+id, nil, "answered", "nothing was given out")
 		f.wantState(id, "approved")
 	}
 	if left := f.listNewTokens(before); len(left) > 0 {
@@ -81,11 +81,11 @@ func TestCertificateEndsWithItsWindow(t *testing.T) {
 	}
 	f.addRole("certificate", spec)
 	id := f.askApproved("certificate", "7m")
-	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "without a lease", "allow_unleased=true")
+	f.wantRefused(f.alice, "claim/"+id, nil, "without a lease", "allow_unleased=true")
 
 	spec["allow_unleased"] = true
 	f.addRole("certificate", spec)
-	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "changed since the request was made")
+	f.wantRefused(f.alice, "claim/"+id, nil, "changed since the request was made")
 	id = f.askApproved("certificate", "7m")
 	shown := f.readRequest(f.bob, id)
 	if shown["cannot_be_taken_back"] != true || fmt.Sprint(shown["data"]) != "map[common_name:"+f.alice.Name+".example.com ttl:420s]" {

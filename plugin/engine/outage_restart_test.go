@@ -30,7 +30,7 @@ func TestPendingEndIsCompletedAfterAServerRestart(t *testing.T) {
 		t.Errorf("after the restart the end is %v", before)
 	}
 	f.wantStatus("unconfirmed_ends", "1")
-	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "ended")
+	f.wantRefused(f.alice, "claim/"+id, nil, "ended")
 	must(t, pg.Start(t.Context()))
 	vaulttest.Eventually(t, "the end to be confirmed", func(context.Context) error {
 		if end := f.readEnd(id); end["revocation"] != "confirmed" {

@@ -50,7 +50,7 @@ func TestEndDuringAnOutageIsShownAndCompletedLater(t *testing.T) {
 			t.Errorf("the request shows %v", grant)
 		}
 	}
-	f.wantRefused(f.alice, "claim", map[string]any{"id": ids[0]}, "ended")
+	f.wantRefused(f.alice, "claim/"+ids[0], nil, "ended")
 
 	must(t, pg.Start(t.Context()))
 	vaulttest.Eventually(t, "the ends to be confirmed", func(ctx context.Context) error {

@@ -9,29 +9,47 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/approval"
 	"github.com/vault-jit/vault-jit/plugin/people"
 	"github.com/vault-jit/vault-jit/plugin/refusal"
+	"github.com/vault-jit/vault-jit/plugin/text"
 	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func (b *backend) pathClaim() []*framework.Path {
-	// In the second form the id becomes part of the lease's id, so that `vault lease revoke -prefix jit/claim/ID` works.
-	var both []*framework.Path
-	for pattern, suffix := range map[string]string{"claim": "request", "claim/" + framework.MatchAllRegex("id"): "request-by-id"} {
-		both = append(both, b.accept(wire.NameRequestTable, &framework.Path{
-			Pattern:      pattern,
-			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: "jit", OperationVerb: "claim", OperationSuffix: suffix},
-			Operations: operations{
-				logical.UpdateOperation: b.writing(identified(claim), "Turn an approved request into a leased credential."),
-			},
-			HelpSynopsis: "Turn your own approved request into a leased credential.",
-			HelpDescription: `Checks the quorum once more, with the groups and the policy as they are now, and then makes the credential, for this request
+	// A claim has one form, so that the request's id is part of the lease's id. The form without it only says so.
+	withoutID := b.writing(refuseClaimWithoutID, "")
+	withoutID.Unpublished = true
+	synopsis := "Turn your own approved request into a leased credential."
+	return []*framework.Path{b.accept(wire.NameRequestTable, &framework.Path{
+		Pattern:         "claim/?",
+		Operations:      operations{logical.UpdateOperation: withoutID},
+		HelpSynopsis:    synopsis,
+		HelpDescription: "The request's id is part of the path: " + claimCommand("ID"),
+	}), b.accept(wire.NameRequestTable, &framework.Path{
+		Pattern:      "claim/" + framework.MatchAllRegex("id"),
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: "jit", OperationVerb: "claim", OperationSuffix: "request"},
+		Operations: operations{
+			logical.UpdateOperation: b.writing(identified(claim), "Turn an approved request into a leased credential."),
+		},
+		HelpSynopsis: synopsis,
+		HelpDescription: `Checks the quorum once more, with the groups and the policy as they are now, and then makes the credential, for this request
 alone. The window starts now. A request is granted once. A claim that fails takes back what it made and can be repeated.`,
-		}))
+	})}
+}
+
+func claimCommand(id string) string { return "vault write -f jit/claim/" + id }
+
+func refuseClaimWithoutID(_ context.Context, c *call) (*logical.Response, error) {
+	id := c.id()
+	if text.CheckRequestID(id) != nil {
+		id = "ID"
 	}
-	return both
+	return nil, refusal.New("id", "it is not in the path", "claim/ID: "+claimCommand(id))
 }
 
 func claim(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
-	r, made, err := c.ledger.Claim(ctx, c.req.Storage, c.text("id"), who, func(r approval.Request) (approval.World, error) {
+	if c.id() != c.text("id") { // it is part of the lease's id already, where it has to be the request's own
+		return nil, refusal.New("id", "it is not as jit/request returned it", claimCommand(c.id()))
+	}
+	r, made, err := c.ledger.Claim(ctx, c.req.Storage, c.id(), who, func(r approval.Request) (approval.World, error) {
 		return who.WorldNow(ctx, r)
 	})
 	if refusal.Of(err) != nil {

@@ -29,7 +29,7 @@ func (b *backend) pathDecisions() []*framework.Path {
 func change(command func(c *call, r approval.Request, who approval.Standing) (approval.Command, error)) handler {
 	return identified(func(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
 		build := func(r approval.Request, who approval.Standing) (approval.Command, error) { return command(c, r, who) }
-		r, err := c.ledger.Change(ctx, c.req.Storage, c.text("id"), who, build)
+		r, err := c.ledger.Change(ctx, c.req.Storage, c.id(), who, build)
 		if err != nil {
 			return nil, err
 		}

@@ -52,7 +52,7 @@ func (b *backend) pathInbox() []*framework.Path {
 }
 
 func readRequest(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
-	r, err := c.ledger.Read(ctx, c.req.Storage, c.text("id"), who)
+	r, err := c.ledger.Read(ctx, c.req.Storage, c.id(), who)
 	if err != nil || r == nil {
 		return nil, err // 404, for a hidden request as for an absent one
 	}

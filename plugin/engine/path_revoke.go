@@ -23,7 +23,7 @@ tries again, every minute at first. The lease of the claim stays until its time 
 }
 
 func revoke(ctx context.Context, c *call, who people.Caller) (*logical.Response, error) {
-	r, err := c.ledger.Revoke(ctx, c.req.Storage, c.text("id"), who, func(_ approval.Request, standing approval.Standing) (approval.Command, error) {
+	r, err := c.ledger.Revoke(ctx, c.req.Storage, c.id(), who, func(_ approval.Request, standing approval.Standing) (approval.Command, error) {
 		return approval.Revoke{By: standing, Auditor: who.Auditor}, nil
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ func TestSlowVaultDelaysOnlyTheCallThatNeedsIt(t *testing.T) {
 		run     func(f *pausingFixture, id string) error
 	}{
 		"a claim": {"/creds/otp", func(f *pausingFixture, id string) error {
-			_, err := f.engine.Call(t.Context(), logical.UpdateOperation, "alice", "claim", map[string]any{"id": id})
+			_, err := f.engine.Call(t.Context(), logical.UpdateOperation, "alice", "claim/"+id, nil)
 			return err
 		}},
 		"a change of the configuration": {"/auth/approle/login", func(f *pausingFixture, _ string) error {
@@ -37,7 +37,7 @@ func TestSlowVaultDelaysOnlyTheCallThatNeedsIt(t *testing.T) {
 			id, other := f.makeApproved(), f.makeApproved()
 			if name == "the periodic work" {
 				expired := f.makeApproved(map[string]any{"ttl": "1s"})
-				f.mustCall("alice", "claim", map[string]any{"id": expired})
+				f.mustCall("alice", "claim/"+expired, nil)
 				time.Sleep(1200 * time.Millisecond)
 			}
 			f.pauseAt(c.pauseAt)
@@ -47,7 +47,7 @@ func TestSlowVaultDelaysOnlyTheCallThatNeedsIt(t *testing.T) {
 			f.stopPausing()
 
 			f.makeApproved()
-			f.mustCall("alice", "claim", map[string]any{"id": other})
+			f.mustCall("alice", "claim/"+other, nil)
 			f.mustCall("bob", "revoke", map[string]any{"id": other})
 			f.mustCall("", "policies/one", map[string]any{"description": "changed meanwhile"})
 			f.mustCall("", "approver-groups/dba", map[string]any{"description": "changed meanwhile"})
@@ -87,7 +87,7 @@ func TestClaimIsTakenBackWhenItsCallerGoesAway(t *testing.T) {
 	id := f.makeApproved()
 	f.pauseAt("/creds/otp")
 	ctx, cancel := context.WithCancel(t.Context())
-	done := f.start(ctx, "alice", "claim", map[string]any{"id": id})
+	done := f.start(ctx, "alice", "claim/"+id, nil)
 	f.waitForPause()
 	f.stopPausing()
 	cancel()
@@ -103,7 +103,7 @@ func TestClaimIsTakenBackWhenItsCallerGoesAway(t *testing.T) {
 		}
 		return err
 	})
-	f.mustCall("alice", "claim", map[string]any{"id": id})
+	f.mustCall("alice", "claim/"+id, nil)
 }
 
 // A node may die while it revokes. The next active node must know that somebody ended the grant, and who.
@@ -111,7 +111,7 @@ func TestEndIsRecordedBeforeAnythingIsRevoked(t *testing.T) {
 	t.Parallel()
 	f := newPausingFixture(t)
 	id := f.makeApproved()
-	f.mustCall("alice", "claim", map[string]any{"id": id})
+	f.mustCall("alice", "claim/"+id, nil)
 	f.pauseAt("/sys/leases/revoke")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := f.start(ctx, "bob", "revoke", map[string]any{"id": id})
@@ -150,7 +150,7 @@ func TestEndIsCompletedWhenItsCallerGoesAway(t *testing.T) {
 	t.Parallel()
 	f := newPausingFixture(t)
 	id := f.makeApproved()
-	f.mustCall("alice", "claim", map[string]any{"id": id})
+	f.mustCall("alice", "claim/"+id, nil)
 	f.pauseAt("/sys/leases/revoke")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := f.start(ctx, "bob", "revoke", map[string]any{"id": id})
@@ -185,7 +185,7 @@ func TestWindowIncludesTheTimeThatUpstreamTakes(t *testing.T) {
 			}
 			done := make(chan outcome, 1)
 			go func() {
-				answer, err := f.engine.Call(t.Context(), logical.UpdateOperation, "alice", "claim", map[string]any{"id": id})
+				answer, err := f.engine.Call(t.Context(), logical.UpdateOperation, "alice", "claim/"+id, nil)
 				done <- outcome{answer, err}
 			}()
 			f.waitForPause()
@@ -241,7 +241,7 @@ func TestConfigCannotBeDeletedOrMovedDuringAClaim(t *testing.T) {
 		f := newPausingFixture(t)
 		id := f.makeApproved()
 		f.pauseAt(at)
-		done := f.start(t.Context(), "alice", "claim", map[string]any{"id": id})
+		done := f.start(t.Context(), "alice", "claim/"+id, nil)
 		f.waitForPause()
 		f.stopPausing()
 		_, err := f.engine.Call(t.Context(), logical.DeleteOperation, "", "config", nil)

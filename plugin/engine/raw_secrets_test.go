@@ -64,16 +64,16 @@ func TestTokensOfTheEngineAreInNoAnswerAndNoLog(t *testing.T) {
 	passwords := map[string]bool{}
 	runOnce := func(end func(id string, credential *api.Secret)) {
 		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-		keep(f.writeAs(f.alice, "claim", map[string]any{"id": id}))
+		keep(f.writeAs(f.alice, "claim/"+id, nil))
 		f.approve(id, f.bob, f.carol)
 		// First the token role gives too short a token, then none.
 		must(t, f.mount.WriteTokenRole(t.Context(), map[string]any{"allowed_policies": policy, "token_explicit_max_ttl": "60s"}))
-		keep(f.writeAs(f.alice, "claim", map[string]any{"id": id}))
+		keep(f.writeAs(f.alice, "claim/"+id, nil))
 		must(t, f.mount.WriteTokenRole(t.Context(), map[string]any{"allowed_policies": "other", "token_explicit_max_ttl": "0"}))
-		keep(f.writeAs(f.alice, "claim", map[string]any{"id": id}))
+		keep(f.writeAs(f.alice, "claim/"+id, nil))
 		must(t, f.mount.WriteTokenRole(t.Context(), map[string]any{"allowed_policies": policy}))
 		pg.Stop()
-		keep(f.writeAs(f.alice, "claim", map[string]any{"id": id}))
+		keep(f.writeAs(f.alice, "claim/"+id, nil))
 		must(t, pg.Start(t.Context()))
 		credential := f.claim(f.alice, id)
 		passwords[credential.Data["password"].(string)] = true

@@ -77,7 +77,7 @@ func TestClaimRefusesAGrantTokenThatDiffersFromTheRequestedOne(t *testing.T) {
 			}
 			must(t, f.mount.WriteTokenRole(t.Context(), fields))
 			id := f.askApproved(c.role, c.ttl)
-			f.wantRefused(f.alice, "claim", map[string]any{"id": id}, c.says, "can be claimed again")
+			f.wantRefused(f.alice, "claim/"+id, nil, c.says, "can be claimed again")
 			f.wantNoGrantTokens()
 			f.wantState(id, "approved")
 			f.mustWriteAs(f.alice, "cancel", map[string]any{"id": id})
@@ -112,7 +112,7 @@ path "sys/tools/random/8" { capabilities = ["update"] }`, kv)))
 		"static": "allow_unleased=true", "token": "with a token", "nothing": "nothing that could be given", "forbidden": "permission denied",
 	} {
 		id := f.askApproved(role, "10m")
-		f.wantRefused(f.alice, "claim", map[string]any{"id": id}, says, "nothing was given out")
+		f.wantRefused(f.alice, "claim/"+id, nil, says, "nothing was given out")
 		f.wantNoGrantTokens()
 	}
 	after, err := f.TokenAccessors(t.Context())

@@ -60,7 +60,7 @@ func (f *fixture) claimDuringStepDown(pg *vaulttest.Postgres, id string) (*api.S
 	done := make(chan error, 1)
 	go func() {
 		var err error
-		credential, err = f.alice.Write(ctx, f.mount.Path+"/claim", map[string]any{"id": id})
+		credential, err = f.alice.Write(ctx, f.mount.Path+"/claim/"+id, nil)
 		done <- err
 	}()
 	vaulttest.Eventually(f.t, "upstream to work on the claim", func(ctx context.Context) error { return checkPostgresSleeps(ctx, pg) })

@@ -80,7 +80,7 @@ func TestGrantClaimedThroughAStandbyCanBeEndedAfterAStepDown(t *testing.T) {
 	id := writeAt(f.alice, 0, "request", map[string]any{"role": "db", "reason": "through a standby", "ttl": "10m"}).Data["id"].(string)
 	writeAt(f.bob, 0, "approve", map[string]any{"id": id})
 	writeAt(f.carol, 1, "approve", map[string]any{"id": id})
-	credential := writeAt(f.alice, 1, "claim", map[string]any{"id": id})
+	credential := writeAt(f.alice, 1, "claim/"+id, nil)
 	f.wantLogin(pg, credential, true)
 	wantLeft := func(want int) {
 		t.Helper()
@@ -100,7 +100,7 @@ func TestGrantClaimedThroughAStandbyCanBeEndedAfterAStepDown(t *testing.T) {
 	must(t, err)
 	f.wantState(id, "active")
 	f.wantLogin(pg, credential, true)
-	f.wantRefused(f.alice, "claim", map[string]any{"id": id}, "active")
+	f.wantRefused(f.alice, "claim/"+id, nil, "active")
 	// A standby that does not know the new active node yet refuses the engine's calls. Then the engine records the end, and
 	// the periodic work completes it.
 	f.mustWriteAs(f.bob, "revoke", map[string]any{"id": id})

@@ -149,6 +149,8 @@ func TestHugeInputsAreRefusedBriefly(t *testing.T) {
 		{"approve", map[string]any{"id": huge}},
 		{"approve", map[string]any{"id": id, "comment": huge}},
 		{"claim", map[string]any{"id": many}},
+		{"claim", map[string]any{"id": huge}},
+		{"claim/" + id, map[string]any{"id": huge}},
 		{"revoke", map[string]any{"id": []string{huge}}},
 	} {
 		_, err := f.writeAs(f.alice, c.path, c.data)

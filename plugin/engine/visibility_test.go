@@ -48,9 +48,9 @@ func TestStrangerGetsTheSameAnswerForAHiddenAndAnAbsentRequest(t *testing.T) {
 	if f.readRequest(f.mallory, id) != nil || f.readRequest(f.mallory, absentID) != nil {
 		t.Error("a stranger reads the request")
 	}
-	for _, path := range []string{"approve", "deny", "withdraw", "cancel", "claim", "revoke"} {
-		_, hidden := f.writeAs(f.mallory, path, map[string]any{"id": id})
-		_, absent := f.writeAs(f.mallory, path, map[string]any{"id": absentID})
+	for _, path := range []string{"approve", "deny", "withdraw", "cancel", "claim/ID", "revoke"} {
+		_, hidden := f.writeAs(f.mallory, strings.Replace(path, "ID", id, 1), map[string]any{"id": id})
+		_, absent := f.writeAs(f.mallory, strings.Replace(path, "ID", absentID, 1), map[string]any{"id": absentID})
 		wantRefusal(t, hidden, "no request")
 		if strings.ReplaceAll(hidden.Error(), id, absentID) != absent.Error() {
 			t.Errorf("%s answers %q for a hidden request and %q for an absent one", path, hidden, absent)
@@ -126,7 +126,7 @@ func TestRequestsAreListedByPersonAndFilter(t *testing.T) {
 
 	// Auditors may end any grant, and cannot decide or claim.
 	f.wantRefused(f.mallory, "approve", map[string]any{"id": pending}, "none of the approver groups")
-	f.wantRefused(f.mallory, "claim", map[string]any{"id": pending}, "only its requester")
+	f.wantRefused(f.mallory, "claim/"+pending, nil, "only its requester")
 	f.mustWriteAs(f.mallory, "revoke", map[string]any{"id": active})
 	if by := f.readRequest(f.carol, active)["grant"].(map[string]any)["ended_by"].(map[string]any); by["entity_id"] != f.mallory.EntityID {
 		t.Errorf("it was ended by %v", by)
@@ -235,12 +235,12 @@ func TestSecretsAreInNoLogAndNoAnswer(t *testing.T) {
 	}
 	for _, how := range []string{"revoked", "outage", "refused"} {
 		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-		_, err := f.writeAs(f.alice, "claim", map[string]any{"id": id})
+		_, err := f.writeAs(f.alice, "claim/"+id, nil)
 		remember(err)
 		f.approve(id, f.bob, f.carol)
 		if how == "refused" {
 			pg.Stop()
-			_, err := f.writeAs(f.alice, "claim", map[string]any{"id": id})
+			_, err := f.writeAs(f.alice, "claim/"+id, nil)
 			remember(err)
 			note(id)
 			must(t, pg.Start(t.Context()))
