@@ -58,7 +58,7 @@ func mergeConfig(current Config, isStored bool, given map[string]any) (Config, e
 	case secretGiven && next.SecretID != "" && !tokenGiven:
 		next.Token = "" // a change from token to AppRole
 	}
-	if next.ClientCert == "" {
+	if _, keyGiven := given["client_key"]; next.ClientCert == "" && !keyGiven {
 		next.ClientKey = "" // the key of no certificate is of no use
 	}
 	// A secret that is in use and was not given just now is the stored one. An empty one given beside it proves nothing.

@@ -39,15 +39,15 @@ func TestWrongInputIsRefusedNamingTheFieldAndStoresNothing(t *testing.T) {
 
 	for _, in := range []badInput{
 		{"approver-groups/g", map[string]any{}, []string{"entity_ids", "identity_group_ids", "empty"}},
-		{"approver-groups/g", map[string]any{"entity_ids": "a,,b"}, []string{"entity_ids", "empty entry"}},
+		{"approver-groups/g", map[string]any{"entity_ids": "a,,b"}, []string{"entity_ids[1]", "it is empty"}},
 		{"approver-groups/g", map[string]any{"entity_ids": []any{1}}, []string{"entity_ids"}},
-		{"approver-groups/g", map[string]any{"entity_id": "a"}, []string{`"entity_id"`, "accepted here", "entity_ids"}},
+		{"approver-groups/g", map[string]any{"entity_id": "a"}, []string{"entity_id: unknown field", "accepted", "entity_ids"}},
 		{"policies/p", map[string]any{}, []string{"rules: it is empty"}},
 		{"policies/p", map[string]any{"rules": []any{}}, []string{"rules: it is empty"}},
 		{"policies/p", rules(rule("a", 0, "dba")), []string{`rule "a"`, "rules[0].approvals: it is 0", "at least 1"}},
 		{"policies/p", rules(rule("a", -1, "dba")), []string{`rule "a"`, "rules[0].approvals: it is -1"}},
 		{"policies/p", rules(map[string]any{"name": "a", "approver_groups": []string{"dba"}}), []string{"rules[0].approvals: it is 0"}},
-		{"policies/p", rules(rule("a", 1)), []string{`rule "a"`, "approver_groups"}},
+		{"policies/p", rules(rule("a", 1)), []string{"rules[0].approver_groups", "null"}},
 		{"policies/p", rules(rule("a", 1, "nobody")), []string{`rule "a"`, `no approver group "nobody"`}},
 		{"policies/p", rules(rule("a", 3, "dba")), []string{"could never be met", `rule "a"`, "3 approvals"}},
 		{"policies/p", rules(rule("a", 2, "dba"), rule("b", 1, "dba")), []string{"could never be met"}},

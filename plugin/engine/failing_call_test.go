@@ -85,15 +85,15 @@ func TestStatusCountsWhatAFailedClaimLeftUntilItIsRevoked(t *testing.T) {
 		t.Helper()
 		status, err := f.engine.Call(t.Context(), logical.ReadOperation, "", "status", nil)
 		must(t, err)
-		return fmt.Sprint(status.Data["unconfirmed_ends"], status.Data["unconfirmed_ids"], status.Data["live_grants"])
+		return fmt.Sprintf("%v %v %v", status.Data["unconfirmed_ends"], status.Data["unconfirmed_ids"], status.Data["live_grants"])
 	}
 	must(t, f.engine.Periodic(t.Context()))
-	if got, want := readUnconfirmed(), fmt.Sprint(1, []string{approved}, 0); got != want {
+	if got, want := readUnconfirmed(), fmt.Sprintf("1 [%s] 0", approved); got != want {
 		t.Errorf("the status shows %s, want %s", got, want)
 	}
 	f.stopFailing()
 	must(t, f.engine.Periodic(t.Context()))
-	if got, want := readUnconfirmed(), fmt.Sprint(0, []string{}, 0); got != want {
+	if got, want := readUnconfirmed(), "0 [] 0"; got != want {
 		t.Errorf("after the periodic work the status shows %s, want %s", got, want)
 	}
 	f.wantNoGrantTokens()

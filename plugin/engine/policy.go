@@ -28,7 +28,7 @@ func checkGroupsExist(ctx context.Context, c *call, policy approval.Policy) erro
 				return err
 			}
 			if known == nil {
-				return refusal.New(fmt.Sprintf("rules[%d].approver_groups[%d]", i, j), fmt.Sprintf("there is no approver group %q", group), "create it first")
+				return refusal.New(fmt.Sprintf("rules[%d].approver_groups[%d]", i, j), fmt.Sprintf("there is no approver group %q, which rule %q names", group, rule.Name), "create it first")
 			}
 		}
 	}

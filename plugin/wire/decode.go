@@ -239,6 +239,9 @@ const quotedBytes = 64
 // quoteShort puts a value that was refused into a message, shortened.
 func quoteShort(value any) string {
 	text := fmt.Sprint(value)
+	if value == nil {
+		text = "null"
+	}
 	if len(text) <= quotedBytes {
 		return strconv.Quote(text)
 	}
