@@ -11,7 +11,7 @@ import (
 )
 
 // arrows are the packages of plugin/ that each package may import: only what is below it. refusal and text are leaves
-// that all may use.
+// that all may use. The policies in the examples are files and nothing else.
 var arrows = map[string][]string{
 	"refusal":                      {},
 	"text":                         {},
@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"engine/enginetest":            {"engine", "engine/enginetest/watch"},
 	"engine/enginetest/watch":      {},
 	"cmd/vault-plugin-secrets-jit": {"engine", "session"},
-	"vaulttest":                    {"client"},
+	"vaulttest":                    {"client", "examples/policies"},
 	"session/sessiontest":          {"session"},
 }
 
@@ -56,6 +56,9 @@ func TestPackagesImportOnlyWhatIsBelowThem(t *testing.T) {
 		for _, imported := range p.Imports {
 			switch below := strings.TrimPrefix(imported, prefix); {
 			case strings.HasPrefix(imported, module) && !strings.HasPrefix(imported, prefix):
+				if slices.Contains(allowed, strings.TrimPrefix(imported, module)) {
+					continue
+				}
 				t.Errorf("%s imports %s, which is above it", name, imported)
 			case !strings.HasPrefix(imported, prefix) || below == "refusal" || below == "text":
 			case !slices.Contains(allowed, below):

@@ -39,7 +39,7 @@ func TestClaimTakesTheIDBesideThePathIfItIsTheSame(t *testing.T) {
 		id := f.ask(f.alice, map[string]any{"role": "otp"})
 		f.approve(id, f.bob)
 		f.wantRefused(f.alice, "claim/"+id, map[string]any{"id": absentID}, id, "in the path", absentID, "in the body")
-		f.wantRefused(f.alice, "claim/"+id, map[string]any{"id": ""}, `"" is not a request id`)
+		f.wantRefused(f.alice, "claim/"+id, map[string]any{"id": ""}, "in the path", "in the body")
 		credential := f.mustWriteAs(f.alice, "claim/"+id, map[string]any{"id": mark(id)})
 		if !strings.HasPrefix(credential.LeaseID, f.mount.Path+"/claim/"+id+"/") {
 			t.Errorf("the lease of request %s is %s", id, credential.LeaseID)

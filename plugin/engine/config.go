@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -186,7 +187,9 @@ func (c *call) changeConfig(ctx context.Context) (warnings []string, err error) 
 	}()
 	warnings, err = made.Warnings(ctx)
 	if err != nil {
-		return nil, refusal.Newf("", "nothing was stored: %v", err)
+		var failed session.LoginError
+		errors.As(err, &failed)
+		return nil, refusal.Newf(failed.Field, "nothing was stored: %v", err)
 	}
 	warnings = append(warnings, prefixEach("auditor_group_ids", people.GroupWarnings(ctx, made.Session(), next.AuditorGroupIDs))...)
 	if stored != nil && connectsElsewhere(current, next) {

@@ -22,10 +22,27 @@ type login struct {
 	secretIDPath string
 }
 
-// loginError is why the engine could not log in.
-type loginError struct{ error }
+// LoginError is why the engine could not log in.
+type LoginError struct {
+	error
+	// Field is the part of the connection that is probably at fault.
+	Field string
+}
 
-func (e loginError) Unwrap() error { return e.error }
+// Unwrap gives the cause.
+func (e LoginError) Unwrap() error { return e.error }
+
+// findFault is the field of the connection that is probably wrong if a login with it meets the error.
+func (c Connection) findFault(err error) string {
+	var answered *api.ResponseError
+	switch {
+	case !errors.As(err, &answered):
+		return "address"
+	case c.Token != "":
+		return "token"
+	}
+	return "secret_id"
+}
 
 // isDue reports whether the token has used up two thirds of its life.
 func (l login) isDue(now time.Time) bool { return l.ttl > 0 && l.expires.Sub(now) < l.ttl/3 }
@@ -81,8 +98,12 @@ func (s *Session) refresh(ctx context.Context, rejected string) (login, error) {
 		}
 	}
 	fresh, err := s.authenticate(ctx)
-	if err != nil {
-		return login{}, loginError{err}
+	var failed LoginError
+	switch {
+	case err != nil && !errors.As(err, &failed):
+		return login{}, LoginError{err, ""}
+	case err != nil:
+		return login{}, err
 	}
 	s.current.Store(&fresh)
 	return fresh, nil
@@ -104,7 +125,7 @@ func (s *Session) authenticate(ctx context.Context) (login, error) {
 	if s.connection.Token != "" {
 		adopted, err := s.adopt(ctx)
 		if err != nil {
-			return login{}, fmt.Errorf("using the configured token: %w", Explain(err))
+			return login{}, LoginError{fmt.Errorf("using the configured token: %w", Explain(err)), s.connection.findFault(err)}
 		}
 		return adopted, nil
 	}
@@ -116,10 +137,11 @@ func (s *Session) authenticate(ctx context.Context) (login, error) {
 		if hasStatus(err, http.StatusForbidden) { // a wrong secret_id is answered with 400
 			hint = " (after a few failed logins Vault locks a role_id out for a while: see sys/locked-users)"
 		}
-		return login{}, fmt.Errorf("logging in to Vault by AppRole (auth_mount %q): %w%s", s.connection.AuthMount, Explain(err), hint)
+		failed := fmt.Errorf("logging in to Vault by AppRole (auth_mount %q): %w%s", s.connection.AuthMount, Explain(err), hint)
+		return login{}, LoginError{failed, s.connection.findFault(err)}
 	}
 	if answer.Auth == nil || answer.Auth.ClientToken == "" {
-		return login{}, errors.New("logging in to Vault by AppRole: Vault answered without a token")
+		return login{}, LoginError{errors.New("logging in to Vault by AppRole: Vault answered without a token"), "auth_mount"}
 	}
 	l := login{token: answer.Auth.ClientToken, accessor: answer.Auth.Accessor}
 	if appRole := answer.Auth.Metadata["role_name"]; appRole != "" {

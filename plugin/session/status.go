@@ -33,7 +33,7 @@ func (s *Session) Status(ctx context.Context) Status {
 		return status
 	}
 	answer, err := s.Write(ctx, current.secretIDPath+"/lookup", map[string]any{"secret_id": s.connection.SecretID})
-	var failed loginError
+	var failed LoginError
 	switch {
 	case errors.As(err, &failed):
 		return Status{Problem: failed.Error()}
