@@ -164,5 +164,5 @@ func TestWindowNobodyNamedIsTheDefaultAsFarAsTheMountAllows(t *testing.T) {
 func TestBadReasonPatternAcceptsNothing(t *testing.T) {
 	policy := prod(rule("dba", 1, "dbas"))
 	policy.ReasonPattern = "("
-	wantRefusal(t, policy.checkReason("("), "is not a regular expression")
+	wantRefusedAt(t, policy.checkReason("("), `reason: "(" is not a regular expression`)
 }
