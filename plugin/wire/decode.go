@@ -20,7 +20,7 @@ func (t Table) Decode(given map[string]any) (map[string]any, error) {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		i := slices.IndexFunc(accepted, func(f Field) bool { return f.Name == name })
 		if i < 0 {
-			return nil, refusal.New(quotePart(name), "unknown field", listNames(accepted))
+			return nil, refusal.New(refusal.Join("", quoteShort(name)), "unknown field", listNames(accepted))
 		}
 		value, err := accepted[i].decode(given[name])
 		if err != nil {
@@ -102,7 +102,7 @@ func (t Table) decodeByName(objects map[string]any) (map[string]any, error) {
 	for _, name := range slices.Sorted(maps.Keys(objects)) {
 		object, err := t.decodeObject(objects[name])
 		if err != nil {
-			return nil, refusal.In(quotePart(name), err)
+			return nil, refusal.In(quoteShort(name), err)
 		}
 		decoded[name] = object
 	}
@@ -246,15 +246,4 @@ func quoteShort(value any) string {
 		return strconv.Quote(text)
 	}
 	return strconv.Quote(strings.ToValidUTF8(text[:quotedBytes], "")) + "…"
-}
-
-// quotePart is a name as a part of a field's path: as it is if it is a plain word, else quoted and shortened.
-func quotePart(name string) string {
-	plain := name != "" && len(name) <= quotedBytes && !strings.ContainsFunc(name, func(c rune) bool {
-		return c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
-	})
-	if plain {
-		return name
-	}
-	return "[" + quoteShort(name) + "]"
 }

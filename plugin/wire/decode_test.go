@@ -137,7 +137,7 @@ func TestAmbiguousInputIsRefused(t *testing.T) {
 		{anything, `{"a":1e999}`, "would be shown as"},
 		{pairs, "a", "name=value"},
 		{pairs, "=a", "name=value"},
-		{pairs, []any{"a=1", "a=2"}, "a: it is given twice"},
+		{pairs, []any{"a=1", "a=2"}, "x.a: it is given twice"},
 		{pairs, []any{number(1)}, "name=value"},
 		{pairs, map[string]any{"a": number(1)}, "must be a string"},
 		{pairs, `{"a":{}}`, "must be a string"},
@@ -151,9 +151,9 @@ func TestAmbiguousInputIsRefused(t *testing.T) {
 		{objects, `[{}, {"approvals": 1.5}]`, `[1].approvals: "1.5" is not accepted; it must be a whole number`},
 		{objects, `[{"approver_groups": ["a", ""]}]`, "[0].approver_groups[1]: it is empty"},
 		{named, `{"db": {"patern": "x"}}`, "db.patern: unknown field; accepted are default, description, pattern, required"},
-		{named, `{"a b": 1}`, `["a b"]: "1" is not accepted`},
+		{named, `{"a b": 1}`, `x["a b"]: "1" is not accepted`},
 	} {
-		got, err := c.field.decode(c.given)
+		got, err := Table{Fields: []Field{c.field}}.Decode(map[string]any{"x": c.given})
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("type %d %#v: got %#v and %v, want a refusal that says %q", c.field.Type, c.given, got, err, c.says)
 		}

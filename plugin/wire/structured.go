@@ -50,7 +50,7 @@ func checkExact(value any) error {
 	case map[string]any:
 		for _, name := range slices.Sorted(maps.Keys(value)) {
 			if err := checkExact(value[name]); err != nil {
-				return refusal.In(quotePart(name), err)
+				return refusal.In(quoteShort(name), err)
 			}
 		}
 	case []any:
@@ -83,7 +83,7 @@ func decodePairs(value any) (map[string]string, error) {
 		for _, name := range slices.Sorted(maps.Keys(given)) {
 			word, ok := given[name].(string)
 			if !ok {
-				return nil, refusal.In(quotePart(name), refuseValue(given[name], "it must be a string"))
+				return nil, refusal.In(quoteShort(name), refuseValue(given[name], "it must be a string"))
 			}
 			pairs[name] = word
 		}
@@ -101,7 +101,7 @@ func decodePairs(value any) (map[string]string, error) {
 			return nil, refuseValue(line, "it must be name=value")
 		}
 		if _, twice := pairs[name]; twice {
-			return nil, refusal.New(quotePart(name), "it is given twice", "")
+			return nil, refusal.New(refusal.Join("", quoteShort(name)), "it is given twice", "")
 		}
 		pairs[name] = item
 	}
