@@ -19,7 +19,6 @@ var arrows = map[string][]string{
 	"grant":                        {},
 	"approval":                     {"grant"},
 	"wire":                         {"approval", "grant"},
-	"wire/generate":                {"wire"},
 	"client":                       {"wire"},
 	"store":                        {"approval"},
 	"issuer":                       {"grant", "session"},

@@ -1,4 +1,4 @@
-// Code generated from the tables of this package by plugin/wire/generate. DO NOT EDIT.
+// Code generated from the tables of this package by scripts/wire-types. DO NOT EDIT.
 
 package wire
 

@@ -8,7 +8,7 @@
 // [Merge] and [Show] convert between the two.
 package wire
 
-//go:generate go run ./generate
+//go:generate go run ../../scripts/wire-types
 //go:generate go run ../../scripts/api-docs
 
 import (
@@ -45,7 +45,7 @@ const (
 // Unit is what a number counts.
 type Unit string
 
-// Seconds make an Int a duration: whole seconds from 1, which are also accepted as Vault writes durations, such as 1h.
+// InSeconds makes an Int a duration: whole seconds from 1, which are also accepted as Vault writes durations, such as 1h.
 const InSeconds Unit = "seconds"
 
 // A Field is one row of a table.

@@ -14,7 +14,7 @@ func TestTypesAreWhatTheTablesSay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := os.ReadFile("../types.go")
+	kept, err := os.ReadFile("../../plugin/wire/types.go")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Command generate writes types.go of package wire: a struct for each of its tables.
+// Command wire-types writes types.go of package wire: a struct for each of its tables.
 package main
 
 import (
@@ -27,7 +27,7 @@ func main() {
 // write is the source of a Go file with a struct for each table.
 func write(tables []wire.Table) ([]byte, error) {
 	var out bytes.Buffer
-	out.WriteString("// Code generated from the tables of this package by plugin/wire/generate. DO NOT EDIT.\n\npackage wire\n")
+	out.WriteString("// Code generated from the tables of this package by scripts/wire-types. DO NOT EDIT.\n\npackage wire\n")
 	for _, table := range tables {
 		fmt.Fprintf(&out, "\n%s\ntype %s struct {\n", comment(table.Name+" "+table.Description), table.Name)
 		for _, embedded := range table.Embeds {
