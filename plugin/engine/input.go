@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func checkGivenOnce(req *logical.Request, d *framework.FieldData) error {
 			continue
 		}
 		if word, isText := inBody.(string); name != requestID || !isText || mendID(word) != mendID(inPath) {
-			return refusal.Newf(name, "it is %q in the path and %q in the body; give it once", inPath, inBody)
+			return refusal.New(name, fmt.Sprintf("it is %.64q in the path and %.64q in the body", inPath, fmt.Sprint(inBody)), "give it once")
 		}
 	}
 	return nil
