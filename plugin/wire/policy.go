@@ -25,7 +25,7 @@ var PolicyTable = Table{
 		{Name: "request_ttl", Type: Int, Unit: InSeconds, Default: "8h", Description: "How long a request waits for its quorum."},
 		{Name: "claim_ttl", Type: Int, Unit: InSeconds, Default: "1h", Description: "How long an approval waits to be claimed."},
 		{Name: "default_ttl", Type: Int, Unit: InSeconds, Zero: true, DefaultSaid: "the smaller of `1h` and `max_ttl`",
-			Description: "The window of a request that names none. `0` goes back to the default."},
+			Description: "The window of a request that names none."},
 		{Name: "max_ttl", Type: Int, Unit: InSeconds, Default: "8h", Listed: true, Description: "The longest window that can be asked for."},
 		{Name: "description", Type: String, Listed: true, Description: "What the policy is for."},
 	},

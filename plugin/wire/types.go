@@ -70,7 +70,7 @@ type Policy struct {
 	RequestTTL Seconds `json:"request_ttl"`
 	// How long an approval waits to be claimed. Default: 1h.
 	ClaimTTL Seconds `json:"claim_ttl"`
-	// The window of a request that names none. 0 goes back to the default. Default: the smaller of 1h and max_ttl.
+	// The window of a request that names none. Default: the smaller of 1h and max_ttl, which 0 goes back to.
 	DefaultTTL Seconds `json:"default_ttl"`
 	// The longest window that can be asked for. Default: 8h.
 	MaxTTL Seconds `json:"max_ttl"`

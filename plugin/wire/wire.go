@@ -182,6 +182,8 @@ func (f Field) defaultSentence() string {
 	switch {
 	case f.Required || f.Computed:
 		return ""
+	case f.Zero:
+		return " Default: " + f.DefaultSaid + ", which `0` goes back to."
 	case f.DefaultSaid != "":
 		return " Default: " + f.DefaultSaid + "."
 	case f.Default != nil:
