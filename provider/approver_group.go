@@ -3,73 +3,36 @@ package provider
 import (
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
-	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/wire"
+	"github.com/vault-jit/vault-jit/provider/object"
 )
 
-const (
-	approverGroupKind       = "approver group"
-	approverGroupCollection = "approver-groups"
-)
-
-type approverGroup struct {
-	Name             types.String `tfsdk:"name"`
-	EntityIDs        types.Set    `tfsdk:"entity_ids"`
-	IdentityGroupIDs types.Set    `tfsdk:"identity_group_ids"`
-	Description      types.String `tfsdk:"description"`
+var approverGroupKind = object.Kind{
+	Word: "approver group", Collection: "approver-groups", Table: wire.ApproverGroupTable,
+	About: "A named set of approvers: Vault entities, and members of Vault identity groups. Who is in it is looked up at every decision and again at the claim.",
 }
+
+// replacedFirst is said of what other definitions name.
+const replacedFirst = "\n\nThe engine does not delete what something else still names, and by default Terraform deletes before it changes what named it. " +
+	"So give it `lifecycle { create_before_destroy = true }` from the start, as in the example: then a change that takes the name away from what names it and " +
+	"deletes it, or renames it, goes through in one apply."
 
 func newApproverGroupResource() resource.Resource {
-	return &definition[approverGroup, *approverGroup]{kind: approverGroupKind, collection: approverGroupCollection, shape: approverGroupSchema()}
+	return &object.Resource{Kind: approverGroupKind, AlsoAbout: replacedFirst, Check: checkApproverGroup}
 }
 
-func newApproverGroupSource() datasource.DataSource {
-	return &definitionSource[approverGroup, *approverGroup]{kind: approverGroupKind, collection: approverGroupCollection, shape: approverGroupSchema()}
+func newApproverGroupSource() datasource.DataSource { return object.NewSource(approverGroupKind) }
+
+func checkApproverGroup(given map[string]any, _ object.Values) error {
+	return validate(wire.Define[approval.ApproverGroup](wire.ApproverGroupTable, "", nil, given))
 }
 
-func approverGroupSchema() schema.Schema {
-	return schema.Schema{
-		MarkdownDescription: "A named set of approvers: Vault entities, and members of Vault identity groups. Who is in it is looked up at " +
-			"every decision and again at the claim.",
-		Attributes: map[string]schema.Attribute{
-			"name":       nameAttribute(approverGroupKind),
-			"entity_ids": idsAttribute("Ids of Vault entities that belong to the group."),
-			"identity_group_ids": idsAttribute("Ids of Vault identity groups whose members, also through inner groups, belong to the group. " +
-				"At least one entity or identity group is needed."),
-			"description": descriptionAttribute("What the group is for."),
-		},
-	}
-}
-
-func (g *approverGroup) key() string { return g.Name.ValueString() }
-
-func (g *approverGroup) value() approval.ApproverGroup {
-	return approval.ApproverGroup{
-		Name: text(g.Name), EntityIDs: texts(g.EntityIDs), IdentityGroupIDs: texts(g.IdentityGroupIDs), Description: text(g.Description),
-	}
-}
-
-func (g *approverGroup) validate() error { return g.value().Validate() }
-
-func (g *approverGroup) payload() map[string]any {
-	v := g.value()
-	return map[string]any{"entity_ids": v.EntityIDs, "identity_group_ids": v.IdentityGroupIDs, "description": v.Description}
-}
-
-func (g *approverGroup) fill(name string, answer map[string]any) error {
-	v, err := decode[approval.ApproverGroup](answer)
+// validate is the engine's own check of a definition, if there is one.
+func validate[T interface{ Validate() error }](definition T, err error) error {
 	if err != nil {
 		return err
 	}
-	*g = approverGroup{
-		Name: types.StringValue(name), EntityIDs: set(v.EntityIDs), IdentityGroupIDs: set(v.IdentityGroupIDs),
-		Description: types.StringValue(v.Description),
-	}
-	return nil
+	return definition.Validate()
 }
-
-func (g *approverGroup) references() []reference { return nil }
-
-func (g *approverGroup) settle(*approverGroup) {}

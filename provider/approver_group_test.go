@@ -53,7 +53,7 @@ func TestApproverGroupOfNobodyIsFoundAtPlanTime(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{})
 	for name, fault := range map[string]struct{ arguments, says string }{
 		"nobody":   {"", `entity_ids:\s+it\s+is\s+empty,\s+and\s+so\s+is\s+identity_group_ids`},
-		"empty id": {`entity_ids = [""]`, `entity_ids[\s\S]*not\s+empty`},
+		"empty id": {`entity_ids = [""]`, `entity_ids[\s\S]*not\s+be\s+empty`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{{

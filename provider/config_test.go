@@ -114,6 +114,9 @@ func TestConfigSecretsAreSentWhenTheirVersionChangesAndNeverKept(t *testing.T) {
 			{Config: w.configHCL(w.appRole(second, 2), ""), Check: check, ConfigPlanChecks: emptyAfter},
 			{ResourceName: "vaultjit_config.c", ImportState: true, ImportStateId: "config/2", ImportStateVerify: true,
 				ImportStateVerifyIdentifierAttribute: "address"},
+			// The engine keeps its secret, but sends it to no other place.
+			{Config: w.configHCL(fmt.Sprintf("  role_id = %q\n", w.mount.RoleID), "  tls_server_name = \"elsewhere\"\n"),
+				ExpectError: regexp.MustCompile(`secret_id:\s+where\s+or\s+how\s+the\s+engine\s+connects\s+would\s+change`)},
 			// From the AppRole to a token and back.
 			{Config: w.configHCL(byToken, ""), Check: resource.ComposeTestCheckFunc(check, w.remote("config", map[string]any{"role_id": ""})), ConfigPlanChecks: emptyAfter},
 			{Config: w.configHCL(w.appRole(second, 3), ""), Check: check, ConfigPlanChecks: emptyAfter},

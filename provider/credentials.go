@@ -16,6 +16,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 	"github.com/hashicorp/terraform-plugin-log/tflog"
 	"github.com/hashicorp/vault/api"
+
+	"github.com/vault-jit/vault-jit/provider/object"
 )
 
 var (
@@ -63,7 +65,7 @@ func (c *credentials) Metadata(_ context.Context, _ ephemeral.MetadataRequest, r
 }
 
 func (c *credentials) Configure(_ context.Context, req ephemeral.ConfigureRequest, _ *ephemeral.ConfigureResponse) {
-	c.engine, _ = req.ProviderData.(*engine)
+	c.engine = engineOf(req.ProviderData)
 }
 
 func (c *credentials) Schema(ctx context.Context, _ ephemeral.SchemaRequest, resp *ephemeral.SchemaResponse) {
@@ -87,7 +89,7 @@ func (c *credentials) Schema(ctx context.Context, _ ephemeral.SchemaRequest, res
 			"needs a new grant, so give that provider's resources a configuration of their own.",
 		Attributes: map[string]schema.Attribute{
 			"request_id": schema.StringAttribute{Required: true, MarkdownDescription: "The id of a `vaultjit_request`, made by the same login.",
-				Validators: []validator.String{requestID{}}},
+				Validators: []validator.String{object.AcceptRequestID}},
 			"data": schema.MapAttribute{Computed: true, Sensitive: true, ElementType: types.StringType,
 				MarkdownDescription: "What the role's path gave, under the names it gave it, such as `username` and `password`. What is no string is JSON."},
 			"data_json":      schema.StringAttribute{Computed: true, Sensitive: true, MarkdownDescription: "The same as a JSON object."},

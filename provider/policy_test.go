@@ -132,7 +132,7 @@ func TestPolicyFaultsAreFoundAtPlanTime(t *testing.T) {
 	}
 	good := `[{ name = "ops", approver_groups = ["ops"], approvals = 1 }]`
 	for name, fault := range map[string]struct{ config, says string }{
-		"no approvals":       {policy(`[{ name = "ops", approver_groups = ["ops"], approvals = 0 }]`, ""), `rules = \[[\s\S]*rules\[0\]\.approvals:\s+it\s+is\s+0\s+in\s+rule\s+"ops";\s+it\s+must\s+be\s+at\s+least\s+1`},
+		"no approvals":       {policy(`[{ name = "ops", approver_groups = ["ops"], approvals = 0 }]`, ""), `rules\[0\]\.approvals:\s+it\s+is\s+0\s+in\s+rule\s+"ops";\s+it\s+must\s+be\s+at\s+least\s+1`},
 		"negative approvals": {policy(`[{ name = "ops", approver_groups = ["ops"], approvals = -1 }]`, ""), `approvals:\s+it\s+is\s+-1`},
 		"no rules":           {policy(`[]`, ""), `rules:\s+it\s+is\s+empty`},
 		"no groups":          {policy(`[{ name = "ops", approver_groups = [], approvals = 1 }]`, ""), `approver_groups:\s+it\s+is\s+empty`},

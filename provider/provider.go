@@ -47,7 +47,7 @@ func (p *vaultjit) Configure(ctx context.Context, req provider.ConfigureRequest,
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	e := c.engine(&resp.Diagnostics, p)
+	e := c.engine(&resp.Diagnostics, p).configured()
 	resp.ResourceData, resp.DataSourceData, resp.EphemeralResourceData = e, e, e
 }
 

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+
+	"github.com/vault-jit/vault-jit/plugin/wire"
+	"github.com/vault-jit/vault-jit/provider/object"
 )
 
 // requestAnswer is what the engine answers of a request.
@@ -77,7 +79,7 @@ type grant struct {
 	LastError  string  `json:"last_error" tfsdk:"last_error"`
 }
 
-func (a requestAnswer) window() duration { return durationOf(time.Duration(a.TTL) * time.Second) }
+func (a requestAnswer) window() object.Duration { return object.Spell(wire.Seconds(a.TTL)) }
 
 // over reports whether nothing will come of the request any more.
 func (a requestAnswer) over() bool { return !a.State.Open() }

@@ -20,6 +20,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 
 	plaintext "github.com/vault-jit/vault-jit/plugin/text"
+
+	"github.com/vault-jit/vault-jit/provider/object"
 )
 
 var (
@@ -32,14 +34,14 @@ type requestResource struct{ engine *engine }
 func newRequestResource() resource.Resource { return &requestResource{} }
 
 type requestModel struct {
-	ID         types.String `tfsdk:"id"`
-	Role       types.String `tfsdk:"role"`
-	Reason     types.String `tfsdk:"reason"`
-	TTL        duration     `tfsdk:"ttl"`
-	Parameters types.Map    `tfsdk:"parameters"`
-	Keepers    types.Map    `tfsdk:"keepers"`
-	CreatedAt  types.String `tfsdk:"created_at"`
-	Requester  types.Object `tfsdk:"requester"`
+	ID         types.String    `tfsdk:"id"`
+	Role       types.String    `tfsdk:"role"`
+	Reason     types.String    `tfsdk:"reason"`
+	TTL        object.Duration `tfsdk:"ttl"`
+	Parameters types.Map       `tfsdk:"parameters"`
+	Keepers    types.Map       `tfsdk:"keepers"`
+	CreatedAt  types.String    `tfsdk:"created_at"`
+	Requester  types.Object    `tfsdk:"requester"`
 }
 
 func (r *requestResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
@@ -47,7 +49,7 @@ func (r *requestResource) Metadata(_ context.Context, _ resource.MetadataRequest
 }
 
 func (r *requestResource) Configure(_ context.Context, req resource.ConfigureRequest, _ *resource.ConfigureResponse) {
-	r.engine, _ = req.ProviderData.(*engine)
+	r.engine = engineOf(req.ProviderData)
 }
 
 func (r *requestResource) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
@@ -64,9 +66,9 @@ func (r *requestResource) Schema(_ context.Context, _ resource.SchemaRequest, re
 			"reason": schema.StringAttribute{Optional: true, MarkdownDescription: "Why, for the approvers and the record. Most policies require one.",
 				PlanModifiers: []planmodifier.String{stringplanmodifier.RequiresReplace()},
 				Validators:    []validator.String{stringvalidator.LengthBetween(1, plaintext.MaxBytes)}},
-			"ttl": schema.StringAttribute{Optional: true, Computed: true, CustomType: durationType{},
+			"ttl": schema.StringAttribute{Optional: true, Computed: true, CustomType: object.DurationType{},
 				MarkdownDescription: "For how long, from the claim on: whole seconds, or such as `15m`. Default: the `default_ttl` of the role's policy.",
-				PlanModifiers:       []planmodifier.String{sameDuration{}, keptWindow{}, stringplanmodifier.RequiresReplace()}},
+				PlanModifiers:       []planmodifier.String{object.SameDuration{}, keptWindow{}, stringplanmodifier.RequiresReplace()}},
 			"parameters": schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "The role's parameters. One that is null is not given. " +
 				"An imported request also has the role's defaults, which the configuration need not have.",
 				PlanModifiers: []planmodifier.Map{importedParameters{}, mapplanmodifier.RequiresReplace()}},
@@ -145,8 +147,8 @@ func (r *requestResource) Create(ctx context.Context, req resource.CreateRequest
 		return
 	}
 	data := map[string]any{"role": m.Role.ValueString(), "reason": m.Reason.ValueString()}
-	if window := m.TTL.or(0); window > 0 {
-		data["ttl"] = seconds(window)
+	if window := m.TTL.Seconds(); window > 0 {
+		data["ttl"] = int64(window)
 	}
 	if parameters := stringsIn(m.Parameters); len(parameters) > 0 {
 		data["parameters"] = parameters
@@ -165,7 +167,7 @@ func (r *requestResource) Create(ctx context.Context, req resource.CreateRequest
 		return
 	}
 	r.engine.nowMade(a.ID)
-	if window := m.TTL.or(0); window > 0 {
+	if window := m.TTL.Seconds(); window > 0 {
 		resp.Diagnostics.Append(resp.Private.SetKey(ctx, windowKey, []byte("true"))...)
 	}
 	m.fill(a)
@@ -189,7 +191,7 @@ func (m *requestModel) fill(a requestAnswer) {
 	if m.Reason.IsNull() && a.Reason != "" {
 		m.Reason = types.StringValue(a.Reason)
 	}
-	if window := a.window(); !m.TTL.same(window) {
+	if window := a.window(); m.TTL.Seconds() != window.Seconds() {
 		m.TTL = window
 	}
 	m.Requester = types.ObjectValueMust(personTypes, map[string]attr.Value{

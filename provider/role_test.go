@@ -92,13 +92,13 @@ func TestRoleFaultsAreFoundAtPlanTime(t *testing.T) {
 		"upper case":        {role("a/b", "  grant_policies = [\"DB\"]\n"), `not\s+a\s+policy\s+name`},
 		"path":              {role("a/../b", granting), `path\s+= "a/../b"[\s\S]*not\s+a\s+clean\s+path`},
 		"template":          {role("a/{{.Parameters.x}}", granting), `names\s+a\s+parameter\s+that\s+the\s+role\s+does\s+not\s+have`},
-		"pattern":           {role("a/b", granting+"  parameters = { x = { pattern = \"(\" } }\n"), `parameters = [\s\S]*not\s+a\s+regular\s+expression`},
+		"pattern":           {role("a/b", granting+"  parameters = { x = { pattern = \"(\" } }\n"), `parameters\.x\.pattern[\s\S]*not\s+a\s+regular\s+expression`},
 		"default":           {role("a/b", granting+"  parameters = { x = { pattern = \"[a-z]\", default = \"1\" } }\n"), `does\s+not\s+match`},
-		"operation":         {role("a/b", granting+"  operation = \"delete\"\n"), `operation = "delete"[\s\S]*accepted\s+are\s+"read"\s+and\s+"write"`},
-		"grant type":        {role("a/b", granting+"  grant_type = \"token\"\n"), `grant_type = "token"[\s\S]*accepted\s+is\s+"secret"`},
+		"operation":         {role("a/b", granting+"  operation = \"delete\"\n"), `operation = "delete"[\s\S]*one\s+of:\s+\["read"\s+"write"\]`},
+		"grant type":        {role("a/b", granting+"  grant_type = \"token\"\n"), `grant_type = "token"[\s\S]*one\s+of:\s+\["secret"\]`},
 		"data for a read":   {role("a/b", granting+"  data = jsonencode({ a = 1 })\n"), `data:\s+it\s+is\s+given`},
-		"data is no object": {role("a/b", granting+"  operation = \"write\"\n  data = jsonencode([1])\n"), `not\s+a\s+JSON\s+object`},
-		"data is null":      {role("a/b", granting+"  operation = \"write\"\n  data = jsonencode(null)\n"), `data\s+is\s+null`},
+		"data is no object": {role("a/b", granting+"  operation = \"write\"\n  data = jsonencode([1])\n"), `data = [\s\S]*must\s+be\s+a\s+JSON\s+object`},
+		"data is null":      {role("a/b", granting+"  operation = \"write\"\n  data = jsonencode(null)\n"), `data: null is not accepted`},
 		"data is no JSON":   {role("a/b", granting+"  operation = \"write\"\n  data = \"{\"\n"), `(?i)json`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,7 +35,7 @@ data "vaultjit_role" "x" { name = "db" }
 			shows("data.vaultjit_policy.x", "rules", knownvalue.ListSizeExact(1)),
 			shows("data.vaultjit_role.x", "path", text("database/creds/app")),
 		}},
-		{Config: w.hcl(`data "vaultjit_policy" "x" { name = "none" }`), ExpectError: regexp.MustCompile(`There is no policy of this name`)},
+		{Config: w.hcl(`data "vaultjit_policy" "x" { name = "none" }`), ExpectError: regexp.MustCompile(`There is none at the mount`)},
 	}})
 }
 
@@ -68,7 +68,7 @@ data "vaultjit_request" "denied" { id = %q }
 `, ids[0])),
 		ConfigStateChecks: []statecheck.StateCheck{
 			shows("data.vaultjit_requests.open", "requests", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
-				"id": text(ids[1]), "state": text("pending"), "requester": text(p.alice.Name), "ttl": knownvalue.Int64Exact(600)})})),
+				"id": text(ids[1]), "state": text("pending"), "requester": text(p.alice.Name), "ttl": text("10m"), "grant_type": text("secret")})})),
 			shows("data.vaultjit_requests.denied", "requests", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
 				"id": text(ids[0])})})),
 			shows("data.vaultjit_requests.other", "requests", knownvalue.ListSizeExact(0)),
@@ -77,6 +77,9 @@ data "vaultjit_request" "denied" { id = %q }
 			shows("data.vaultjit_request.denied", "decisions", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
 				"verdict": text("deny"), "comment": text("by the book"), "counts": knownvalue.Bool(true)})})),
 			shows("data.vaultjit_request.denied", "grant", knownvalue.Null()),
+			shows("data.vaultjit_request.denied", "ttl", text("10m")),
+			shows("data.vaultjit_request.denied", "requester", knownvalue.ObjectExact(map[string]knownvalue.Check{
+				"entity_id": text(p.alice.EntityID), "name": text(p.alice.Name)})),
 		},
 	}}})
 }
