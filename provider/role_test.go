@@ -98,7 +98,7 @@ func TestRoleFaultsAreFoundAtPlanTime(t *testing.T) {
 		"grant type":        {role("a/b", granting+"  grant_type = \"token\"\n"), `grant_type = "token"[\s\S]*one\s+of:\s+\["secret"\]`},
 		"data for a read":   {role("a/b", granting+"  data = jsonencode({ a = 1 })\n"), `data:\s+it\s+is\s+given`},
 		"data is no object": {role("a/b", granting+"  operation = \"write\"\n  data = jsonencode([1])\n"), `data = [\s\S]*must\s+be\s+a\s+JSON\s+object`},
-		"data is null":      {role("a/b", granting+"  operation = \"write\"\n  data = jsonencode(null)\n"), `data: null is not accepted`},
+		"data is null":      {role("a/b", granting+"  operation = \"write\"\n  data = jsonencode(null)\n"), `data: "null" is not accepted`},
 		"data is no JSON":   {role("a/b", granting+"  operation = \"write\"\n  data = \"{\"\n"), `(?i)json`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -238,9 +238,6 @@ const quotedBytes = 64
 
 // quoteShort puts a value that was refused into a message, shortened.
 func quoteShort(value any) string {
-	if value == nil {
-		return "null"
-	}
 	text := fmt.Sprint(value)
 	if value == nil {
 		text = "null"
