@@ -65,7 +65,7 @@ func viewRules(tally approval.Tally, candidates [][]approval.Person) []wire.Rule
 	for i, rule := range tally.Rules {
 		rules[i] = wire.RuleCount{
 			Name: rule.Name, ApproverGroups: rule.ApproverGroups, ApprovalsRequired: rule.Approvals, ApprovalsCounted: rule.Counted,
-			Satisfied: rule.Satisfied, Counted: listNames(rule.CountedBy), CanApprove: []string{},
+			Satisfied: rule.Satisfied, Counted: listNames(rule.CountedBy),
 		}
 		if i < len(candidates) {
 			rules[i].CanApprove = listNames(candidates[i])

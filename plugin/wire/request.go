@@ -53,7 +53,8 @@ var RuleCountTable = Table{
 		{Name: "approvals_counted", Type: Int, Computed: true, Description: "How many approvals count."},
 		{Name: "satisfied", Type: Bool, Computed: true, Description: "Whether that is enough."},
 		{Name: "counted", Type: Strings, Computed: true, Description: "Names of those who count."},
-		{Name: "can_approve", Type: Strings, Computed: true, Description: "Names of those who can still approve, as far as the engine knows them. Only in the answer to a read."},
+		{Name: "can_approve", Type: Strings, Null: true, Computed: true, Description: "Names of those who can still approve, as far as the engine knows them; null in other " +
+			"answers than that to a read."},
 	},
 }
 

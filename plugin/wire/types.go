@@ -313,7 +313,8 @@ type RuleCount struct {
 	Satisfied bool `json:"satisfied"`
 	// Names of those who count.
 	Counted []string `json:"counted"`
-	// Names of those who can still approve, as far as the engine knows them. Only in the answer to a read.
+	// Names of those who can still approve, as far as the engine knows them; null in other answers than that to a
+	// read.
 	CanApprove []string `json:"can_approve"`
 }
 

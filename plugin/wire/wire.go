@@ -74,7 +74,7 @@ type Field struct {
 	Sensitive bool
 	// Zero says that a duration may be 0, which then stands for what DefaultSaid says.
 	Zero bool
-	// Null says that an answered Object may be null.
+	// Null says that an answered Object or list may be null.
 	Null bool
 	// Replaces says that another value makes another object: Terraform destroys one and creates the other.
 	Replaces bool
