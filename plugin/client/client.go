@@ -25,6 +25,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/vault-jit/vault-jit/plugin/refusal"
 	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
@@ -116,6 +117,11 @@ func (c *Client) delete(ctx context.Context, path string) error {
 func (c *Client) call(
 	ctx context.Context, vault *api.Client, method, path string, query url.Values, data map[string]any,
 ) (*api.Secret, error) {
+	for _, step := range strings.Split(path, "/") {
+		if step == "" || step == "." || step == ".." { // it would lead to another path
+			return nil, refusal.Newf("", "%q is not a name that can be asked for at %s", step, path)
+		}
+	}
 	token := vault.Token()
 	secret, err := send(ctx, vault, method, path, query, data)
 	var denied *DeniedError
@@ -154,7 +160,7 @@ func send(
 		}
 	}
 	if err != nil {
-		return nil, explain(vault, path, err, body)
+		return nil, explain(ctx, vault, path, err, body)
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return &api.Secret{}, nil

@@ -43,12 +43,14 @@ func (u *UnavailableError) Error() string { return u.Cause.Error() }
 func (u *UnavailableError) Unwrap() error { return u.Cause }
 
 // Explain puts an error of vault/api into one sentence that says what to do, as a type of this package where there is one.
-func Explain(vault *api.Client, path string, err error) error { return explain(vault, path, err, nil) }
+func Explain(ctx context.Context, vault *api.Client, path string, err error) error {
+	return explain(ctx, vault, path, err, nil)
+}
 
 // explain also takes the body of the answer, in which a refusal says its field.
-func explain(vault *api.Client, path string, err error, body []byte) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
+func explain(ctx context.Context, vault *api.Client, path string, err error, body []byte) error {
+	if ctx.Err() != nil { // whereas a call that took too long by itself may succeed the next time
+		return fmt.Errorf("%s: %w", path, ctx.Err())
 	}
 	var answer *api.ResponseError
 	if !errors.As(err, &answer) {
