@@ -49,7 +49,7 @@ func TestConnectionErrorIsOneSentence(t *testing.T) {
 	t.Setenv("VAULT_MAX_RETRIES", "0")
 	address, token, mount := fmt.Sprintf("address = %q", w.Address()), fmt.Sprintf("token = %q", w.Root().Token()), fmt.Sprintf("mount = %q", w.mount.Path)
 	for name, fault := range map[string]struct{ config, says string }{
-		"wrong address":   {providerHCL(`address = "http://127.0.0.1:1"`, token, mount), `cannot\s+be\s+reached\s+at\s+http://127.0.0.1:1[\s\S]*check\s+the\s+provider's\s+address`},
+		"wrong address":   {providerHCL(`address = "http://127.0.0.1:1"`, token, mount), `cannot\s+be\s+reached\s+at\s+http://127.0.0.1:1[\s\S]*check\s+the\s+address`},
 		"no address":      {providerHCL(`address = "vault"`, token, mount), `address[\s\S]*vault|cannot\s+be\s+reached`},
 		"no token":        {providerHCL(address, mount), `there\s+is\s+no\s+token\s+for\s+Vault[\s\S]*VAULT_TOKEN`},
 		"wrong token":     {providerHCL(address, `token = "nonsense"`, mount), `denies\s+this\s+token\s+access\s+to\s+` + w.mount.Path},

@@ -66,8 +66,8 @@ resource "vaultjit_request" "deploy" {
 }
 
 ephemeral "vaultjit_credentials" "deploy" {
-  request_id = vaultjit_request.deploy.id
-  timeouts   = { open = %q }
+  claim_id = vaultjit_request.deploy.claim_id
+  timeouts = { open = %q }
 }
 
 resource "terraform_data" "use" {

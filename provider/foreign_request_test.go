@@ -33,20 +33,12 @@ func (p *pipeline) is(id string, state approval.State) {
 
 func TestCredentialsLeaveAloneWhatOthersMadeOrClaimed(t *testing.T) {
 	p := newPipeline(t)
-	w := p.alices(newWorkspace(t, found(t), required+fmt.Sprintf(`
-provider "vaultjit" { mount = %q }
-variable "id" {}
-variable "patience" { default = "1m" }
-ephemeral "vaultjit_credentials" "x" {
-  request_id = var.id
-  timeouts   = { open = var.patience }
-}
-`, p.mount.Path)))
+	w := p.literal(t, found(t), "claim = true", "true")
 	plan := func(id string, more ...string) []string {
 		return append([]string{"plan", "-no-color", "-var=id=" + id}, more...)
 	}
 	id := p.ask()
-	w.fails(plan(id), "is pending", `rule "dba" has 0 of 1 approvals`, "not made by this run", "cancel it with")
+	w.fails(plan(id, "-var=patience=2s"), "is pending", `rule "dba" has 0 of 1 approvals`, "is left as it is")
 	p.is(id, approval.StatePending)
 	if err := p.decide("approve")(id); err != nil {
 		t.Fatal(err)
@@ -89,7 +81,7 @@ func TestCredentialsOfOneRequestShareOneClaim(t *testing.T) {
 	outside := t.TempDir()
 	config := p.config("printf %s \"$OTP\" > "+outside+"/first", "1m") + fmt.Sprintf(`
 ephemeral "vaultjit_credentials" "again" {
-  request_id = vaultjit_request.deploy.id
+  claim_id = vaultjit_request.deploy.claim_id
 }
 resource "terraform_data" "again" {
   triggers_replace = plantimestamp()
@@ -153,7 +145,7 @@ resource "terraform_data" "slow" {
   }
 }
 ephemeral "vaultjit_credentials" "deploy" {
-  request_id = vaultjit_request.deploy.id
+  claim_id = vaultjit_request.deploy.claim_id
   depends_on = [terraform_data.slow]
 }
 resource "terraform_data" "use" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"testing"
 
@@ -28,31 +29,53 @@ func (p *pipeline) counts(state string, want int) resource.TestCheckFunc {
 	}
 }
 
+// whileItWaits checks that there is one thing to do about a request that waits: its claim_id is known after the apply.
+var whileItWaits = resource.ConfigPlanChecks{PostApplyPreRefresh: []plancheck.PlanCheck{onlyClaimIDChanges{}},
+	PostApplyPostRefresh: []plancheck.PlanCheck{onlyClaimIDChanges{}}}
+
+type onlyClaimIDChanges struct{}
+
+func (onlyClaimIDChanges) CheckPlan(_ context.Context, req plancheck.CheckPlanRequest, resp *plancheck.CheckPlanResponse) {
+	for _, change := range req.Plan.ResourceChanges {
+		if change.Type != "vaultjit_request" {
+			continue
+		}
+		before, after := plain(change.Change.Before).(map[string]any), plain(change.Change.After).(map[string]any)
+		delete(before, "claim_id")
+		unknown, _ := plain(change.Change.AfterUnknown).(map[string]any)
+		if !change.Change.Actions.Update() || unknown["claim_id"] != true || !reflect.DeepEqual(before, after) {
+			resp.Error = fmt.Errorf("the plan has %v from %v to %v, unknown %v", change.Change.Actions, before, after, unknown)
+		}
+		return
+	}
+	resp.Error = errors.New("the plan has no request")
+}
+
 func TestRequestIsMadeOnceAndCancelledWhenDestroyed(t *testing.T) {
 	p := newPipeline(t)
 	p.set("roles/otp", map[string]any{"parameters": map[string]any{
 		"host": map[string]any{"pattern": "[a-z]+"}, "team": map[string]any{"pattern": "[a-z]+", "default": "ops"},
 	}})
 	replaced := resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction("vaultjit_request.r", plancheck.ResourceActionReplace)},
-		PostApplyPreRefresh: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}}
+		PostApplyPreRefresh: []plancheck.PlanCheck{onlyClaimIDChanges{}}}
 	full := "  ttl = \"15m\"\n  parameters = { host = \"db\" }\n"
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
 		CheckDestroy:             resource.ComposeTestCheckFunc(p.counts("open", 0), p.counts("cancelled", 6)),
 		Steps: []resource.TestStep{
-			{Config: p.requestHCL(""), ConfigPlanChecks: emptyAfter, Check: resource.ComposeTestCheckFunc(p.counts("pending", 1),
+			{Config: p.requestHCL(""), ExpectNonEmptyPlan: true, ConfigPlanChecks: whileItWaits, Check: resource.ComposeTestCheckFunc(p.counts("pending", 1),
 				// The policy's default window.
 				resource.TestCheckResourceAttr("vaultjit_request.r", "ttl", "1h"),
 				resource.TestCheckResourceAttr("vaultjit_request.r", "requester.name", p.alice.Name),
 				resource.TestCheckResourceAttr("vaultjit_request.r", "requester.entity_id", p.alice.EntityID))},
-			{Config: p.requestHCL("  ttl = 3600\n"), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}}},
-			{Config: p.requestHCL(full), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
-			{Config: p.requestHCL(full + "  keepers = { run = \"1\" }\n"), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
-			{Config: p.requestHCL(full + "  keepers = { run = \"2\" }\n"), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
+			{Config: p.requestHCL("  ttl = 3600\n"), ExpectNonEmptyPlan: true, ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{onlyClaimIDChanges{}}}},
+			{Config: p.requestHCL(full), ExpectNonEmptyPlan: true, ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
+			{Config: p.requestHCL(full + "  keepers = { run = \"1\" }\n"), ExpectNonEmptyPlan: true, ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
+			{Config: p.requestHCL(full + "  keepers = { run = \"2\" }\n"), ExpectNonEmptyPlan: true, ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
 			// A ttl that is removed is a change like any other. What is null is not given.
-			{Config: p.requestHCL("  parameters = { host = \"db\", team = null }\n  keepers = { run = \"2\" }\n"), ConfigPlanChecks: replaced,
+			{Config: p.requestHCL("  parameters = { host = \"db\", team = null }\n  keepers = { run = \"2\" }\n"), ExpectNonEmptyPlan: true, ConfigPlanChecks: replaced,
 				Check: resource.ComposeTestCheckFunc(p.counts("pending", 1), resource.TestCheckResourceAttr("vaultjit_request.r", "ttl", "1h"))},
-			{Config: p.requestHCL("  parameters = { host = \"web\", team = \"ops\" }\n"), ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
+			{Config: p.requestHCL("  parameters = { host = \"web\", team = \"ops\" }\n"), ExpectNonEmptyPlan: true, ConfigPlanChecks: replaced, Check: p.counts("pending", 1)},
 			{ResourceName: "vaultjit_request.r", ImportState: true, ImportStateVerify: true},
 		},
 	})
@@ -73,9 +96,9 @@ func TestRequestImportedTakesOverItsKeepers(t *testing.T) {
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
 		Steps: []resource.TestStep{
-			{Config: p.requestHCL(host+"  keepers = { run = \"1\" }\n") + block, ConfigPlanChecks: emptyAfter,
+			{Config: p.requestHCL(host+"  keepers = { run = \"1\" }\n") + block, ExpectNonEmptyPlan: true, ConfigPlanChecks: whileItWaits,
 				Check: resource.ComposeTestCheckFunc(p.counts("all", 1), resource.TestCheckResourceAttr("vaultjit_request.r", "id", made.Data["id"].(string)))},
-			{Config: p.requestHCL(host + "  keepers = { run = \"2\" }\n"), Check: p.counts("all", 2)},
+			{Config: p.requestHCL(host + "  keepers = { run = \"2\" }\n"), ExpectNonEmptyPlan: true, Check: p.counts("all", 2)},
 		},
 	})
 }
@@ -89,7 +112,7 @@ func TestRequestDestroyedEndsItsGrant(t *testing.T) {
 			return nil
 		}),
 		Steps: []resource.TestStep{
-			{Config: p.requestHCL("")},
+			{Config: p.requestHCL(""), ExpectNonEmptyPlan: true},
 			{PreConfig: func() {
 				id := p.requests(p.t.Context(), "pending")[0]
 				if err := p.decide("approve")(id); err != nil {
@@ -110,7 +133,7 @@ func TestRequestThatIsOverIsKeptAndSimplyRemoved(t *testing.T) {
 		ProtoV6ProviderFactories: factories(),
 		CheckDestroy:             p.counts("denied", 1),
 		Steps: []resource.TestStep{
-			{Config: p.requestHCL("")},
+			{Config: p.requestHCL(""), ExpectNonEmptyPlan: true},
 			{PreConfig: func() {
 				if err := p.decide("deny")(p.requests(p.t.Context(), "pending")[0]); err != nil {
 					t.Fatal(err)
@@ -125,7 +148,7 @@ func TestRequestThatIsGoneIsMadeAgain(t *testing.T) {
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
 		Steps: []resource.TestStep{
-			{Config: p.requestHCL("")},
+			{Config: p.requestHCL(""), ExpectNonEmptyPlan: true},
 			// Filed away and past its retention.
 			{PreConfig: func() {
 				if _, err := p.alice.Write(t.Context(), p.mount.Path+"/cancel", map[string]any{"id": p.requests(p.t.Context(), "pending")[0]}); err != nil {
@@ -142,7 +165,7 @@ func TestRequestThatIsGoneIsMadeAgain(t *testing.T) {
 					return nil
 				})
 			}, Config: p.requestHCL(""), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
-				plancheck.ExpectResourceAction("vaultjit_request.r", plancheck.ResourceActionCreate)}}},
+				plancheck.ExpectResourceAction("vaultjit_request.r", plancheck.ResourceActionCreate)}}, ExpectNonEmptyPlan: true},
 		},
 	})
 }

@@ -7,7 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/vault/api"
+
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/provider/login"
 )
 
 // ci gives the pipeline an AppRole of its own, whose tokens live so long, and a configuration that logs in with it.
@@ -82,4 +86,46 @@ func TestALoginThatCannotOutliveItsGrantIsMadeAgainAndWarnedOf(t *testing.T) {
 	<-decided
 	p.nothingLeft()
 	p.loginsEnd(policy)
+}
+
+func TestTokenIsSaidToEndBeforeTheWait(t *testing.T) {
+	f := newFixture(t, vaulttest.MountOptions{})
+	renewable, fixed := true, false
+	for name, c := range map[string]struct {
+		token api.TokenCreateRequest
+		lasts bool
+	}{
+		"renewable":                {api.TokenCreateRequest{TTL: "10s", Renewable: &renewable}, true},
+		"not renewable":            {api.TokenCreateRequest{TTL: "30s", Renewable: &fixed}, false},
+		"long enough":              {api.TokenCreateRequest{TTL: "2h", Renewable: &fixed}, true},
+		"limited":                  {api.TokenCreateRequest{TTL: "10s", ExplicitMaxTTL: "30m", Renewable: &renewable}, false},
+		"periodic":                 {api.TokenCreateRequest{Period: "10s", Renewable: &renewable}, true},
+		"periodic and limited":     {api.TokenCreateRequest{Period: "10s", ExplicitMaxTTL: "30m", Renewable: &renewable}, false},
+		"may not look itself up":   {api.TokenCreateRequest{TTL: "10s", NoDefaultPolicy: true}, true},
+		"without an end of itself": {api.TokenCreateRequest{Policies: []string{"root"}}, true},
+	} {
+		if c.token.Policies == nil {
+			c.token.Policies = []string{f.mount.UserPolicy}
+		}
+		made, err := f.Root().Auth().Token().CreateWithContext(t.Context(), &c.token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logins := &login.Logins{}
+		session, err := login.Config{Address: types.StringValue(f.Address()), Token: types.StringValue(made.Auth.ClientToken), Mount: types.StringValue(f.mount.Path)}.
+			Session("0.1.0", logins)
+		if err == nil {
+			_, err = session.Client(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Last(t.Context(), time.Hour); (err == nil) != c.lasts {
+			t.Errorf("%s: %v", name, err)
+		}
+		logins.End(t.Context())
+		if _, err := f.Root().Auth().Token().LookupAccessorWithContext(t.Context(), made.Auth.Accessor); err != nil {
+			t.Errorf("%s: a token that was given does not live on: %v", name, err)
+		}
+	}
 }

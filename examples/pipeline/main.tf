@@ -35,8 +35,8 @@ resource "vaultjit_request" "migrate" {
 
 # Waits until the quorum stands. If it is denied, or nobody comes within the hour, the run fails and says why.
 ephemeral "vaultjit_credentials" "migrate" {
-  request_id = vaultjit_request.migrate.id
-  timeouts   = { open = "1h" }
+  claim_id = vaultjit_request.migrate.claim_id
+  timeouts = { open = "1h" }
 }
 
 resource "terraform_data" "schema" {

@@ -29,19 +29,14 @@ provider "vaultjit" {
   mount = var.mount
 }
 
-# A request is granted once. With an id that is known already, the plan would claim it and leave the apply nothing. A
-# resource that every plan replaces makes the id unknown until the apply.
-resource "terraform_data" "request" {
-  input            = var.request_id
-  triggers_replace = plantimestamp()
-}
-
+# Terraform opens this while it plans, too. A request is granted once, so only an apply claims.
 ephemeral "vaultjit_credentials" "deploy" {
-  request_id = terraform_data.request.output
+  request_id = var.request_id
+  claim      = terraform.applying
 }
 
 resource "terraform_data" "deploy" {
-  triggers_replace = terraform_data.request.id
+  triggers_replace = var.request_id # else an apply with nothing to do spends the approval
 
   provisioner "local-exec" {
     command     = var.command

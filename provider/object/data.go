@@ -19,13 +19,3 @@ type Data struct {
 	// Run is this run of Terraform.
 	Run *run.Run
 }
-
-// Objects is the data itself; what embeds it can be given in its place.
-func (d *Data) Objects() *Data { return d }
-
-func findData(given any) *Data {
-	if holder, ok := given.(interface{ Objects() *Data }); ok {
-		return holder.Objects()
-	}
-	return nil
-}

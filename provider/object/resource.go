@@ -93,7 +93,7 @@ func (r *Resource) Schema(_ context.Context, _ resource.SchemaRequest, resp *res
 
 // Configure takes over what the provider gives.
 func (r *Resource) Configure(_ context.Context, req resource.ConfigureRequest, _ *resource.ConfigureResponse) {
-	r.data = findData(req.ProviderData)
+	r.data, _ = req.ProviderData.(*Data)
 }
 
 // ImportState imports by name.

@@ -48,7 +48,7 @@ func (s *Source) Metadata(_ context.Context, _ datasource.MetadataRequest, resp 
 
 // Configure takes over what the provider gives.
 func (s *Source) Configure(_ context.Context, req datasource.ConfigureRequest, _ *datasource.ConfigureResponse) {
-	s.data = findData(req.ProviderData)
+	s.data, _ = req.ProviderData.(*Data)
 }
 
 // Schema describes the arguments and what is answered.

@@ -1,25 +1,27 @@
-// Package run is one run of Terraform, as the processes of the provider know it.
+// Package run is one run of Terraform, as the processes of the provider know it: what the run made and reached, and
+// what this process holds and must end.
 package run
 
 import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"log"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 )
 
-// Run is what is known of this run of Terraform: which definitions it plans and which requests it made. Terraform starts
-// a process for every provider block, an alias too, and again for plan and apply. All are children of one Terraform, so
-// they tell each other through a file that has its process id for a name. Nothing but digests is in it. Without the
-// file, a process knows what it did itself.
+// Run is what is known of this run of Terraform. Terraform starts a process for every provider block, an alias too, and
+// again for plan and apply. All are children of one Terraform, so they tell each other through a file that is named
+// after it. Nothing but digests is in it. Without the file, a process knows what it did itself.
 type Run struct {
-	known sync.Map
-	file  string
+	mu   sync.Mutex
+	file string
+	// notes are those of this process, for when there is no file.
+	notes []byte
 }
 
 // filesKept is how long the file of a run outlives its last line.
@@ -32,6 +34,10 @@ func Shared(folder func() (string, error), terraform int) *Run {
 	if err == nil {
 		err = os.MkdirAll(dir, 0o700)
 	}
+	var began uint64
+	if err == nil {
+		began, err = birthOf(terraform) // because a process id is given again
+	}
 	if err != nil {
 		log.Printf("[WARN] provider blocks of one run know nothing of each other: %v", err)
 		return &Run{}
@@ -42,7 +48,7 @@ func Shared(folder func() (string, error), terraform int) *Run {
 			_ = os.Remove(file) // another process may have done it
 		}
 	}
-	return &Run{file: filepath.Join(dir, strconv.Itoa(terraform))}
+	return &Run{file: filepath.Join(dir, fmt.Sprintf("%d-%d", terraform, began))}
 }
 
 // Files is the folder for the files of this user's runs. What they say is believed, so it is not in a folder that
@@ -59,30 +65,55 @@ func digestLine(fact string) []byte {
 
 // Note adds a fact, for the other processes too.
 func (r *Run) Note(fact string) {
-	r.known.Store(fact, true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	line := digestLine(fact)
+	r.notes = append(r.notes, line...)
 	if r.file == "" {
 		return
 	}
 	file, err := os.OpenFile(r.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err == nil {
-		_, err = file.Write(digestLine(fact)) // short enough to be written whole
+		_, err = file.Write(line) // short enough to be written whole
 		if closeErr := file.Close(); err == nil {
 			err = closeErr
 		}
 	}
 	if err != nil {
 		log.Printf("[WARN] other provider blocks of this run are not told what this one does: %v", err)
+		r.file = ""
 	}
 }
 
+// lastNote is the place of the last note of a fact among all notes; -1 if no process of the run noted it.
+func (r *Run) lastNote(fact string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	noted := r.notes
+	if r.file != "" {
+		if all, err := os.ReadFile(r.file); err == nil {
+			noted = all
+		}
+	}
+	return bytes.LastIndex(noted, digestLine(fact))
+}
+
 // Knows reports whether any process of the run noted the fact.
-func (r *Run) Knows(fact string) bool {
-	if _, ok := r.known.Load(fact); ok {
-		return true
-	}
-	if r.file == "" {
-		return false
-	}
-	noted, err := os.ReadFile(r.file)
-	return err == nil && bytes.Contains(noted, digestLine(fact))
+func (r *Run) Knows(fact string) bool { return r.lastNote(fact) >= 0 }
+
+// NoteMade remembers that this run made a request.
+func (r *Run) NoteMade(id string) { r.Note("made " + id) }
+
+// Made reports whether this run made the request.
+func (r *Run) Made(id string) bool { return r.Knows("made " + id) }
+
+// NotePlanned remembers that Terraform looks at a request to plan.
+func (r *Run) NotePlanned(id string) { r.Note("planned " + id) }
+
+// NoteReached remembers that Terraform has come to a request while it applies.
+func (r *Run) NoteReached(id string) { r.Note("reached " + id) }
+
+// Reached reports whether Terraform is applying, and has come to the request: one run may plan, apply, and plan again.
+func (r *Run) Reached(id string) bool {
+	return r.lastNote("reached "+id) > r.lastNote("planned "+id)
 }

@@ -37,17 +37,32 @@ func Find(ctx context.Context) (CLI, error) {
 	return CLI{Path: path, Tofu: isTofu(path)}, nil
 }
 
-// FindAll gives what Find gives and, beside a terraform, the tofu on PATH if there is one.
+// FindAll gives what Find gives and, beside a terraform, a tofu if there is one: on PATH, or built by scripts/obtain before.
 func FindAll(ctx context.Context) ([]CLI, error) {
 	found, err := Find(ctx)
 	if err != nil {
 		return nil, err
 	}
 	all := []CLI{found}
-	if path, err := exec.LookPath("tofu"); err == nil && !found.Tofu {
+	if path := lookForTofu(); path != "" && !found.Tofu {
 		all = append(all, CLI{Path: path, Tofu: true})
 	}
 	return all, nil
+}
+
+func lookForTofu() string {
+	if path, err := exec.LookPath("tofu"); err == nil {
+		return path
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	built, _ := filepath.Glob(filepath.Join(cache, "vault-jit", "tofu-*-"+runtime.GOOS+"-"+runtime.GOARCH))
+	if len(built) == 0 {
+		return ""
+	}
+	return built[len(built)-1]
 }
 
 func isTofu(path string) bool { return strings.HasPrefix(filepath.Base(path), "tofu") }

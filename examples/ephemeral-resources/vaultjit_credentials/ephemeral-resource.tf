@@ -7,8 +7,8 @@ resource "vaultjit_request" "deploy" {
 
 # Waits for the quorum, claims, and revokes when Terraform is done.
 ephemeral "vaultjit_credentials" "deploy" {
-  request_id = vaultjit_request.deploy.id
-  timeouts   = { open = "1h" }
+  claim_id = vaultjit_request.deploy.claim_id
+  timeouts = { open = "1h" }
 }
 
 resource "terraform_data" "whoami" {

@@ -1,32 +1,29 @@
-package provider
+// Package login is who the provider is at Vault: how the provider block says to log in, and the token that came of it.
+package login
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"github.com/vault-jit/vault-jit/provider/run"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/providervalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
-	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 	"github.com/hashicorp/vault/api"
-	"github.com/hashicorp/vault/api/cliconfig"
+
+	"github.com/vault-jit/vault-jit/plugin/client"
 )
 
 // defaultMount is where the engine is mounted unless the configuration says otherwise.
 const defaultMount = "jit"
 
-// connection is the provider's configuration: how Vault is reached and who one is there.
-type connection struct {
+// Config is the provider block: how Vault is reached and who one is there.
+type Config struct {
 	Address       types.String `tfsdk:"address"`
 	Token         types.String `tfsdk:"token"`
 	Namespace     types.String `tfsdk:"namespace"`
@@ -43,8 +40,9 @@ const loginEnds = "Its token is renewed while Terraform runs, replaced by anothe
 	"token that claimed it, so the login's role needs a `token_max_ttl` of more than the window (a `token_ttl` of that for tokens that cannot be renewed); " +
 	"the claim warns if it is less."
 
-func (p *vaultjit) Schema(_ context.Context, _ provider.SchemaRequest, resp *provider.SchemaResponse) {
-	resp.Schema = schema.Schema{
+// Schema describes the provider block.
+func Schema() schema.Schema {
+	return schema.Schema{
 		MarkdownDescription: "Just-in-time, quorum-approved access with Vault or OpenBao: the set-up of the " +
 			"`vault-plugin-secrets-jit` secrets engine as code, and requests whose credential is handed back when Terraform is done.",
 		Attributes: map[string]schema.Attribute{
@@ -80,49 +78,43 @@ func (p *vaultjit) Schema(_ context.Context, _ provider.SchemaRequest, resp *pro
 	}
 }
 
-// ConfigValidators refuse two ways to log in at once.
-func (p *vaultjit) ConfigValidators(context.Context) []provider.ConfigValidator {
-	return []provider.ConfigValidator{
-		providervalidator.Conflicting(path.MatchRoot("token"), path.MatchRoot("auth_login_approle"), path.MatchRoot("auth_login_jwt")),
-	}
+// OneWay refuses two ways to log in at once.
+func OneWay() provider.ConfigValidator {
+	return providervalidator.Conflicting(path.MatchRoot("token"), path.MatchRoot("auth_login_approle"), path.MatchRoot("auth_login_jwt"))
 }
 
-// engine makes what talks to the engine. Nothing is sent yet: a configuration can be complete only when it is applied,
-// and a run that only evaluates functions needs no Vault.
-func (c connection) engine(diags *diag.Diagnostics, p *vaultjit) *engine {
-	here := p.run
-	if here == nil {
-		here = &run.Run{}
-	}
+// Session is the session that the provider block describes, whose own logins are ended with the others. Nothing is sent
+// yet: a configuration can be complete only when it is applied, and a run that only evaluates functions needs no Vault.
+func (c Config) Session(version string, logins *Logins) (*Session, error) {
 	for name, value := range map[string]attr.Value{
 		"address": c.Address, "token": c.Token, "namespace": c.Namespace, "ca_cert_file": c.CACertFile, "tls_server_name": c.TLSServerName,
 		"skip_tls_verify": c.SkipTLSVerify, "mount": c.Mount, "auth_login_approle": c.AppRole, "auth_login_jwt": c.JWT,
 	} {
-		if !known(value) {
-			return &engine{run: here, custody: &p.custody, unusable: fmt.Errorf("the provider's %s is known only after something else is applied: apply that first with -target", name)}
+		if !isKnown(value) {
+			return &Session{unusable: fmt.Errorf("the provider's %s is known only after something else is applied: apply that first with -target", name)}, nil
 		}
 	}
-	client, err := c.client()
+	vault, err := c.vault()
 	if err != nil {
-		diags.AddError("Cannot make a client for Vault", err.Error())
-		return nil
+		return nil, err
 	}
 	mount := defaultMount
 	if given := strings.Trim(c.Mount.ValueString(), "/"); given != "" {
 		mount = given
 	}
-	writing, err := cloned(client)
-	if err != nil {
-		diags.AddError("Cannot make a client for Vault", err.Error())
-		return nil
+	s := &Session{version: version, way: c.way(), logins: logins}
+	if s.client, err = client.New(vault, mount); err != nil {
+		return nil, fmt.Errorf("making a client for Vault: %w", err)
 	}
-	writing.SetMaxRetries(0)
-	return &engine{reading: client, writing: writing, mount: mount, version: p.version, login: c.login(), run: here,
-		custody: &p.custody, sessions: &p.sessions}
+	s.vault = vault
+	if s.way.own {
+		s.client.Relogin = s.logInAgain
+	}
+	return s, nil
 }
 
-// known reports whether a value is known, and all in it.
-func known(value attr.Value) bool {
+// isKnown reports whether a value is known, and all in it.
+func isKnown(value attr.Value) bool {
 	object, ok := value.(types.Object)
 	if !ok || value.IsUnknown() {
 		return !value.IsUnknown()
@@ -135,8 +127,8 @@ func known(value attr.Value) bool {
 	return true
 }
 
-// client reaches Vault as the environment says, and as the configuration says where that says something.
-func (c connection) client() (*api.Client, error) {
+// vault reaches Vault as the environment says, and as the configuration says where that says something.
+func (c Config) vault() (*api.Client, error) {
 	config := api.DefaultConfig()
 	if config.Error != nil {
 		return nil, fmt.Errorf("the environment's VAULT_… settings: %w", config.Error)
@@ -154,58 +146,12 @@ func (c connection) client() (*api.Client, error) {
 	if transport, ok := config.HttpClient.Transport.(*http.Transport); ok && !c.SkipTLSVerify.IsNull() {
 		transport.TLSClientConfig.InsecureSkipVerify = c.SkipTLSVerify.ValueBool()
 	}
-	client, err := api.NewClient(config)
+	vault, err := api.NewClient(config)
 	if err != nil {
-		return nil, fmt.Errorf("address is %q; accepted is a URL such as https://vault.example.com:8200", withoutPassword(config.Address))
+		return nil, fmt.Errorf("address is %q; accepted is a URL such as https://vault.example.com:8200", client.HidePassword(config.Address))
 	}
-	client.SetWrappingLookupFunc(neverWrapped)
 	if namespace := c.Namespace.ValueString(); namespace != "" {
-		client.SetNamespace(namespace)
+		vault.SetNamespace(namespace)
 	}
-	return client, nil
-}
-
-// neverWrapped makes nothing of VAULT_WRAP_TTL, which would have every answer wrapped.
-func neverWrapped(string, string) string { return "" }
-
-// cloned is a client of its own, with a token of its own, for the same Vault.
-func cloned(client *api.Client) (*api.Client, error) {
-	own, err := client.Clone()
-	if err != nil {
-		return nil, fmt.Errorf("making a client for Vault: %w", err)
-	}
-	own.SetNamespace(client.Namespace())
-	own.SetWrappingLookupFunc(neverWrapped)
-	return own, nil
-}
-
-// withoutPassword is an address as it can be shown.
-func withoutPassword(address string) string {
-	if parsed, err := url.Parse(address); err == nil {
-		return parsed.Redacted()
-	}
-	_, host, found := strings.Cut(address, "@")
-	if !found {
-		host = address
-	}
-	return host
-}
-
-var errNoToken = errors.New("there is no token for Vault: set the provider's token or VAULT_TOKEN, run `vault login`, or give " +
-	"auth_login_approle or auth_login_jwt")
-
-// storedToken is what `vault login` left behind.
-func storedToken() (string, error) {
-	helper, err := cliconfig.DefaultTokenHelper()
-	if err != nil {
-		return "", fmt.Errorf("looking for the token that `vault login` stored: %w", err)
-	}
-	token, err := helper.Get()
-	if err != nil {
-		return "", fmt.Errorf("reading the token that `vault login` stored: %w", err)
-	}
-	if token == "" {
-		return "", errNoToken
-	}
-	return token, nil
+	return client.Clone(vault)
 }

@@ -1,8 +1,8 @@
-package provider
+package run
 
 import (
+	"context"
 	"fmt"
-	"github.com/vault-jit/vault-jit/provider/run"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/vault-jit/vault-jit/plugin/client"
 )
 
 const someRequest = "01999d3c-7c38-7d2a-b4a0-5c33b9a6d3d1"
@@ -50,28 +52,36 @@ func (s *oneRequest) grants(out http.ResponseWriter) {
 }
 
 // obtainFrom waits for the credential of a request that this run made.
-func obtainFrom(t *testing.T, s *oneRequest) (*api.Secret, error) {
+func obtainFrom(t *testing.T, s *oneRequest) (*Held, error) {
 	t.Helper()
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	config := api.DefaultConfig()
 	config.Address, config.MaxRetries = server.URL, 0
-	client, err := api.NewClient(config)
+	vault, err := api.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client.SetToken("t")
-	e := &engine{reading: client, writing: client, mount: "jit", version: "0.1.0", login: connection{}.login(), run: &run.Run{}, custody: &custody{}}
-	e.nowMade(someRequest)
-	c := &credentials{engine: e}
-	credential, _, err := c.obtain(t.Context(), e.custody.join(someRequest, e), time.Minute)
+	vault.SetToken("t")
+	jit, err := client.New(vault, "jit")
 	if err != nil {
-		if left := e.custody.leave(t.Context(), someRequest); len(left) > 0 {
+		t.Fatal(err)
+	}
+	custody := &Custody{}
+	held, err := custody.Obtain(t.Context(), jit, Order{ID: someRequest, Patience: time.Minute, Token: endless{}, Cancels: true})
+	if err != nil {
+		if left := custody.GiveBack(t.Context(), someRequest); len(left) > 0 {
 			t.Error(left)
 		}
 	}
-	return credential, err
+	return held, err
 }
+
+// endless is a token that never ends.
+type endless struct{}
+
+func (endless) Last(context.Context, time.Duration) error                              { return nil }
+func (endless) Outlast(context.Context, time.Duration, time.Duration) (warning string) { return "" }
 
 func (s *oneRequest) wrote(t *testing.T, want ...string) {
 	t.Helper()

@@ -1,4 +1,4 @@
-package provider
+package login
 
 import (
 	"context"
@@ -11,20 +11,32 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
-	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/vault-jit/vault-jit/plugin/client"
 )
 
-// engineAt is what a configuration makes, without any Terraform.
-func (c connection) engineAt(t *testing.T, address string) *engine {
+// at is the session of a configuration, without any Terraform.
+func (c Config) at(t *testing.T, address string) *Session {
 	t.Helper()
 	c.Address = types.StringValue(address)
-	var diags diag.Diagnostics
-	e := c.engine(&diags, &vaultjit{version: "0.1.0"})
-	if diags.HasError() {
-		t.Fatal(diags)
+	logins := &Logins{}
+	s, err := c.Session("0.1.0", logins)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return e
+	t.Cleanup(func() { logins.End(context.Background()) })
+	return s
+}
+
+// works logs in.
+func (s *Session) works(t *testing.T) *client.Client {
+	t.Helper()
+	jit, err := s.Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jit
 }
 
 func appRole(roleID types.String) types.Object {
@@ -44,11 +56,11 @@ func TestProviderAsksForNoWrapping(t *testing.T) {
 		fmt.Fprint(out, `{"data": {"plugin_version": "v0.1.0"}, "auth": {"client_token": "t", "lease_duration": 3600, "renewable": true}}`)
 	}))
 	defer server.Close()
-	e := connection{AppRole: appRole(types.StringValue("r"))}.engineAt(t, server.URL)
-	if _, err := e.write(t.Context(), "policies/x", nil); err != nil {
+	s := Config{AppRole: appRole(types.StringValue("r"))}.at(t, server.URL)
+	if _, err := s.works(t).Policies().Change(t.Context(), "x", nil); err != nil {
 		t.Fatal(err)
 	}
-	e.sessions.end(t.Context())
+	s.logins.End(t.Context())
 	for _, path := range []string{"/v1/auth/approle/login", "/v1/jit/policies/x", "/v1/auth/token/revoke-self"} {
 		if !asked[path] {
 			t.Errorf("%s was not asked", path)
@@ -66,8 +78,8 @@ func TestSkipTLSVerifyBeatsItsVariable(t *testing.T) {
 		argument types.Bool
 		reached  bool
 	}{{types.BoolNull(), true}, {types.BoolValue(true), true}, {types.BoolValue(false), false}} {
-		e := connection{Token: types.StringValue("t"), SkipTLSVerify: c.argument}.engineAt(t, server.URL)
-		if err := e.ready(t.Context()); (err == nil) != c.reached {
+		s := Config{Token: types.StringValue("t"), SkipTLSVerify: c.argument}.at(t, server.URL)
+		if _, err := s.Client(t.Context()); (err == nil) != c.reached {
 			t.Errorf("with skip_tls_verify = %s: %v", c.argument, err)
 		}
 	}
@@ -75,23 +87,22 @@ func TestSkipTLSVerifyBeatsItsVariable(t *testing.T) {
 
 func TestALoginThatIsNotKnownYetIsNotTakenForAbsent(t *testing.T) {
 	t.Setenv("VAULT_ROLE_ID", "somebody else's")
-	e := connection{AppRole: appRole(types.StringUnknown())}.engineAt(t, "http://127.0.0.1:1")
-	if _, err := e.read(t.Context(), "policies/x"); err == nil || !strings.Contains(err.Error(), "auth_login_approle is known only after") {
+	s := Config{AppRole: appRole(types.StringUnknown())}.at(t, "http://127.0.0.1:1")
+	if _, err := s.Client(t.Context()); err == nil || !strings.Contains(err.Error(), "auth_login_approle is known only after") {
 		t.Errorf("the error is %v", err)
 	}
 }
 
 func TestThePasswordInAnAddressIsNotShown(t *testing.T) {
 	t.Setenv("VAULT_MAX_RETRIES", "0")
-	e := connection{Token: types.StringValue("t")}.engineAt(t, "http://someone:hunter2@127.0.0.1:1")
-	err := e.ready(t.Context())
+	s := Config{Token: types.StringValue("t")}.at(t, "http://someone:hunter2@127.0.0.1:1")
+	_, err := s.Client(t.Context())
 	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("the error is %v", err)
 	}
-	var diags diag.Diagnostics
-	connection{Address: types.StringValue("http://someone:hunter2@ :1")}.engine(&diags, &vaultjit{})
-	if len(diags) != 1 || strings.Contains(diags[0].Detail(), "hunter2") {
-		t.Errorf("the error is %v", diags)
+	_, err = Config{Address: types.StringValue("http://someone:hunter2@ :1")}.Session("0.1.0", &Logins{})
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the error is %v", err)
 	}
 }
 
@@ -119,12 +130,12 @@ func TestALoginIsMadeAgainOnlyWhenItsTokenIsForgotten(t *testing.T) {
 	f := &forgetful{}
 	server := httptest.NewServer(f)
 	defer server.Close()
-	e := connection{AppRole: appRole(types.StringValue("r"))}.engineAt(t, server.URL)
-	defer e.sessions.end(context.Background())
-	if _, err := e.write(t.Context(), "policies/x", nil); err != nil {
+	s := Config{AppRole: appRole(types.StringValue("r"))}.at(t, server.URL)
+	jit := s.works(t)
+	if _, err := jit.Policies().Change(t.Context(), "x", nil); err != nil {
 		t.Error(err)
 	}
-	if _, err := e.read(t.Context(), "policies/denied"); err == nil {
+	if _, err := jit.Policies().Read(t.Context(), "denied"); err == nil {
 		t.Error("what is denied was read")
 	}
 	if f.logins != 2 {
@@ -153,14 +164,14 @@ func TestATokenIsOnlyEverRenewedForLonger(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	e := connection{AppRole: appRole(types.StringValue("r"))}.engineAt(t, server.URL)
-	defer e.sessions.end(context.Background())
+	s := Config{AppRole: appRole(types.StringValue("r"))}.at(t, server.URL)
+	s.works(t)
 	for _, grant := range []struct {
 		window  time.Duration
 		renewed int
 		warns   bool
 	}{{5 * time.Minute, 0, false}, {90 * time.Minute, 1, false}, {5 * time.Minute, 1, false}, {3 * time.Hour, 2, true}} {
-		warning := e.outlast(t.Context(), grant.window)
+		warning := s.Outlast(t.Context(), grant.window, time.Minute)
 		if len(increments) != grant.renewed || (warning != "") != grant.warns {
 			t.Errorf("a window of %s: renewed by %v, warning %q", grant.window, increments, warning)
 		}

@@ -1,0 +1,315 @@
+package provider_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/provider/terraformtest"
+)
+
+// aFlow is a workspace of alice's in which people are asked first and the credential is used later.
+type aFlow struct {
+	*workspace
+	p       *pipeline
+	outside string
+}
+
+// flow has a request with the given arguments more, under the given provider. What uses the credential is made once.
+func (p *pipeline) flow(t *testing.T, cli terraformtest.CLI, request string) *aFlow {
+	t.Helper()
+	outside := filepath.Join(t.TempDir(), "otp")
+	return &aFlow{p: p, outside: outside, workspace: p.alices(newWorkspace(t, cli, required+fmt.Sprintf(`
+provider "vaultjit" { mount = %[1]q }
+provider "vaultjit" {
+  alias = "asker"
+  mount = %[1]q
+}
+resource "vaultjit_request" "deploy" {
+  role   = "otp"
+  reason = "INC-42"
+%[2]s
+}
+ephemeral "vaultjit_credentials" "deploy" {
+  claim_id = vaultjit_request.deploy.claim_id
+  timeouts = { open = "3s" }
+}
+resource "terraform_data" "use" {
+  triggers_replace = vaultjit_request.deploy.id
+  provisioner "local-exec" {
+    command     = "printf %%s \"$OTP\" > %[3]s"
+    environment = { OTP = ephemeral.vaultjit_credentials.deploy.data.key }
+  }
+}
+`, p.mount.Path, request, outside)))}
+}
+
+// approved asks, has people approve, and gives the request's id.
+func (f *aFlow) approved() string {
+	f.t.Helper()
+	f.does("apply", "-auto-approve", "-no-color", "-target=vaultjit_request.deploy")
+	id := f.p.requests(f.t.Context(), "pending")[0]
+	if err := f.p.decide("approve")(id); err != nil {
+		f.t.Fatal(err)
+	}
+	return id
+}
+
+// used checks that the request was claimed, its credential used and given back, and that there is nothing more to do.
+func (f *aFlow) used(id string) {
+	f.t.Helper()
+	f.p.is(id, approval.StateEnded)
+	f.p.nothingLeft()
+	if otp, err := os.ReadFile(f.outside); err != nil || len(otp) == 0 {
+		f.t.Errorf("the command had no password: %v", err)
+	}
+	for _, refresh := range []string{"-refresh=true", "-refresh=false"} {
+		f.does("plan", "-detailed-exitcode", "-no-color", refresh)
+	}
+	if all := f.p.requests(f.t.Context(), "all"); len(all) != 1 {
+		f.t.Errorf("people were asked %d times", len(all))
+	}
+}
+
+// planned makes every kind of plan.
+func (f *aFlow) planned() {
+	f.t.Helper()
+	f.says(f.does("plan", "-no-color", "-out=plan"), "1 to add, 1 to change, 0 to destroy", "claim_id", "(known after apply)")
+	for _, more := range [][]string{{}, {"-refresh=false"}, {"-refresh-only"}, {"-destroy"}, {"-target=terraform_data.use"}} {
+		f.does(append([]string{"plan", "-no-color"}, more...)...)
+	}
+	f.does("apply", "-refresh-only", "-auto-approve", "-no-color")
+}
+
+func TestPlansLeaveAnApprovalToTheApply(t *testing.T) {
+	each(t, func(t *testing.T, cli terraformtest.CLI) {
+		t.Helper()
+		for name, request := range map[string]string{
+			"without keepers": "", "with keepers": "  keepers = { release = \"1\" }", "of an alias": "  provider = vaultjit.asker",
+		} {
+			t.Run(name, func(t *testing.T) {
+				f := newPipeline(t).flow(t, cli, request)
+				id := f.approved()
+				f.planned()
+				f.p.is(id, approval.StateApproved)
+				if name == "with keepers" {
+					f.does("apply", "-auto-approve", "-no-color")
+				} else {
+					f.does("plan", "-no-color", "-out=plan")
+					f.does("apply", "-no-color", "plan")
+				}
+				f.used(id)
+			})
+		}
+	})
+}
+
+func TestApplyOfATargetClaimsOnlyWhatItReaches(t *testing.T) {
+	each(t, func(t *testing.T, cli terraformtest.CLI) {
+		t.Helper()
+		f := newPipeline(t).flow(t, cli, "")
+		id := f.approved()
+		f.write("more.tf", "resource \"terraform_data\" \"other\" {}\n")
+		f.does("apply", "-auto-approve", "-no-color", "-target=terraform_data.other")
+		f.p.is(id, approval.StateApproved)
+		f.does("apply", "-auto-approve", "-no-color", "-target=terraform_data.use")
+		f.used(id)
+	})
+}
+
+func TestRequestCancelledAfterThePlanStopsTheApply(t *testing.T) {
+	each(t, func(t *testing.T, cli terraformtest.CLI) {
+		t.Helper()
+		f := newPipeline(t).flow(t, cli, "")
+		id := f.approved()
+		f.does("plan", "-no-color", "-out=plan")
+		if _, err := f.p.alice.Write(t.Context(), f.p.mount.Path+"/cancel", map[string]any{"id": id}); err != nil {
+			t.Fatal(err)
+		}
+		f.fails([]string{"apply", "-no-color", "plan"}, "There is nothing to claim", "is cancelled by its requester", "new keepers")
+		if strings.Contains(f.does("state", "list"), "terraform_data.use") {
+			t.Error("what needs the credential was made without")
+		}
+	})
+}
+
+func TestDestroyCancelsWhatIsApprovedAndClaimsNothing(t *testing.T) {
+	each(t, func(t *testing.T, cli terraformtest.CLI) {
+		t.Helper()
+		f := newPipeline(t).flow(t, cli, "")
+		id := f.approved()
+		f.does("destroy", "-auto-approve", "-no-color")
+		f.p.is(id, approval.StateCancelled)
+		f.p.nothingLeft()
+	})
+}
+
+func TestRequestOfAnEarlierRunIsWaitedForAndLeftAsItIs(t *testing.T) {
+	p := newPipeline(t)
+	f := p.flow(t, found(t), "")
+	f.does("apply", "-auto-approve", "-no-color", "-target=vaultjit_request.deploy")
+	id := p.requests(t.Context(), "pending")[0]
+	f.fails([]string{"apply", "-auto-approve", "-no-color"}, "no quorum within timeouts.open (3s)", "not made by this run", "apply again once it is approved")
+	p.is(id, approval.StatePending)
+}
+
+// TestProviderConfiguredFromTheCredentialIsPlannedWithoutIt has an upstream that gives a token for another provider block.
+func TestProviderConfiguredFromTheCredentialIsPlannedWithoutIt(t *testing.T) {
+	each(t, func(t *testing.T, cli terraformtest.CLI) {
+		t.Helper()
+		p := newPipeline(t)
+		// The password is no token, so a token that works beside it tells that the password arrived.
+		f := p.flow(t, cli, "")
+		f.write("more.tf", fmt.Sprintf(`
+provider "vaultjit" {
+  alias = "granted"
+  mount = %[1]q
+  token = try(ephemeral.vaultjit_credentials.deploy.data.key != "" ? %[2]q : null, null)
+}
+resource "vaultjit_approver_group" "granted" {
+  provider   = vaultjit.granted
+  name       = "granted"
+  entity_ids = [%[3]q]
+}
+`, p.mount.Path, p.Root().Token(), p.bob.EntityID))
+		// Without a grant the block falls back on alice, who may read and no more.
+		if err := p.Policy(t.Context(), p.mount.UserPolicy, fmt.Sprintf("path \"%[1]s/approver-groups/*\" { capabilities = [\"read\"] }\n"+
+			"path \"%[1]s/*\" { capabilities = [\"create\", \"update\", \"read\", \"list\"] }\npath \"%[1]s/approver-groups/granted\" { capabilities = [\"read\"] }", p.mount.Path)); err != nil {
+			t.Fatal(err)
+		}
+		id := f.approved()
+		f.does("plan", "-no-color", "-out=plan")
+		f.does("plan", "-no-color", "-refresh-only")
+		f.does("plan", "-no-color", "-destroy")
+		p.is(id, approval.StateApproved)
+		f.does("apply", "-no-color", "plan")
+		if p.get("approver-groups/granted") == nil {
+			t.Error("the other provider made nothing")
+		}
+		f.used(id)
+	})
+}
+
+// literal is a workspace of alice's with a request that was made beside Terraform.
+func (p *pipeline) literal(t *testing.T, cli terraformtest.CLI, claim, command string) *workspace {
+	t.Helper()
+	return p.alices(newWorkspace(t, cli, required+fmt.Sprintf(`
+provider "vaultjit" { mount = %q }
+variable "id" {}
+variable "patience" { default = "1m" }
+ephemeral "vaultjit_credentials" "x" {
+  request_id = var.id
+  timeouts   = { open = var.patience }
+  %s
+}
+resource "terraform_data" "use" {
+  triggers_replace = plantimestamp()
+  provisioner "local-exec" {
+    command     = %q
+    environment = { OTP = try(ephemeral.vaultjit_credentials.x.data.key, "") }
+  }
+}
+`, p.mount.Path, claim, command)))
+}
+
+func TestRequestMadeElsewhereIsClaimedOnlyByAnApply(t *testing.T) {
+	each(t, func(t *testing.T, cli terraformtest.CLI) {
+		t.Helper()
+		p := newPipeline(t)
+		w := p.literal(t, cli, "claim = terraform.applying", "test -n \"$OTP\"")
+		id := p.ask()
+		w.Env = append(w.Env, "TF_VAR_id="+id)
+		w.does("plan", "-no-color")
+		w.fails([]string{"apply", "-auto-approve", "-no-color", "-var=patience=3s"}, "no quorum within timeouts.open (3s)", "is left as it is")
+		p.is(id, approval.StatePending)
+		decided := p.approver(func(id string) error {
+			time.Sleep(2 * time.Second) // while it is waited for
+			return p.decide("approve")(id)
+		})
+		w.does("apply", "-auto-approve", "-no-color")
+		<-decided
+		p.is(id, approval.StateEnded)
+		p.nothingLeft()
+		// The next one finds it over, and says so.
+		w.fails([]string{"apply", "-auto-approve", "-no-color"}, "Warning: There is no credential", "(revoked)", "new request")
+
+		again := p.ask()
+		if err := p.decide("approve")(again); err != nil {
+			t.Fatal(err)
+		}
+		w.Env = append(w.Env, "TF_VAR_id="+again)
+		w.does("plan", "-no-color", "-out=plan")
+		w.does("plan", "-no-color", "-destroy")
+		p.is(again, approval.StateApproved)
+		w.does("apply", "-no-color", "plan")
+		p.is(again, approval.StateEnded)
+		p.nothingLeft()
+	})
+}
+
+func TestRequestThatIsNotToBeClaimedIsNotLookedAt(t *testing.T) {
+	p := newPipeline(t)
+	w := p.literal(t, found(t), "claim = false", "test -z \"$OTP\"")
+	id := p.ask()
+	w.does("apply", "-auto-approve", "-no-color", "-var=id="+id)
+	p.is(id, approval.StatePending)
+	if err := p.decide("approve")(id); err != nil {
+		t.Fatal(err)
+	}
+	w.does("apply", "-auto-approve", "-no-color", "-var=id="+id)
+	p.is(id, approval.StateApproved)
+}
+
+func TestCredentialsSayWhatIsMissingInTheirArguments(t *testing.T) {
+	p := newPipeline(t)
+	for name, c := range map[string]struct{ arguments, says string }{
+		"no claim":          {`request_id = "` + someID + `"`, "claim = terraform.applying"},
+		"no request":        {``, "Give claim_id"},
+		"two requests":      {"request_id = \"" + someID + "\"\nclaim_id = \"" + someID + "\"", "not both"},
+		"claim of claim_id": {"claim_id = \"" + someID + "\"\nclaim = true", "leave claim out"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := p.alices(newWorkspace(t, found(t), required+fmt.Sprintf("provider \"vaultjit\" { mount = %q }\nephemeral \"vaultjit_credentials\" \"x\" {\n%s\n}\n", p.mount.Path, c.arguments)))
+			w.fails([]string{"validate", "-no-color"}, c.says)
+		})
+	}
+}
+
+const someID = "01999d3c-7c38-7d2a-b4a0-5c33b9a6d3d1"
+
+// shortlived has alice log in anew, with a token that ends so soon unless it is renewed.
+func (p *pipeline) shortlived(ttl, maxTTL string) {
+	p.t.Helper()
+	put(p.t, p.Root(), "auth/userpass/users/"+p.alice.Name, map[string]any{"token_ttl": ttl, "token_max_ttl": maxTTL})
+	if err := p.alice.Login(p.t.Context()); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func TestPlainTokenIsRenewedWhileItWaits(t *testing.T) {
+	p := newPipeline(t)
+	p.shortlived("10s", "1h")
+	w := p.run(t, found(t), "true", "1m")
+	decided := p.approvedAfter(14 * time.Second)
+	w.does("apply", "-auto-approve", "-no-color")
+	<-decided
+	p.nothingLeft()
+	if _, err := p.alice.Client.Auth().Token().LookupSelfWithContext(t.Context()); err != nil {
+		t.Errorf("a token that was given does not live on: %v", err)
+	}
+}
+
+func TestPlainTokenThatEndsBeforeTheWaitIsRefusedAtOnce(t *testing.T) {
+	p := newPipeline(t)
+	p.shortlived("30s", "30s")
+	w := p.run(t, found(t), "true", "5m")
+	w.fails([]string{"apply", "-auto-approve", "-no-color"}, "Vault's token ends in", "before timeouts.open (5m0s) is over", "auth_login_approle")
+	if cancelled := p.requests(t.Context(), "cancelled"); len(cancelled) != 1 {
+		t.Errorf("%d requests are cancelled, want 1", len(cancelled))
+	}
+	p.nothingLeft()
+}
