@@ -77,7 +77,7 @@ func (p *vaultjit) Schema(_ context.Context, _ provider.SchemaRequest, resp *pro
 }
 
 func (p *vaultjit) ConfigValidators(context.Context) []provider.ConfigValidator {
-	return []provider.ConfigValidator{login.OneWay()}
+	return []provider.ConfigValidator{login.RequireOneWay()}
 }
 
 func (p *vaultjit) Configure(ctx context.Context, req provider.ConfigureRequest, resp *provider.ConfigureResponse) {

@@ -83,7 +83,7 @@ func (r *requestResource) Schema(_ context.Context, _ resource.SchemaRequest, re
 				PlanModifiers: []planmodifier.Map{importedParameters{}, mapplanmodifier.RequiresReplace()}},
 			"keepers": schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "Any values; when one changes, a new request is " +
 				"made. A request is granted once, so whatever runs again needs new keepers.",
-				PlanModifiers: []planmodifier.Map{mapplanmodifier.RequiresReplaceIf(replacedByKeepers,
+				PlanModifiers: []planmodifier.Map{mapplanmodifier.RequiresReplaceIf(replaceByKeepers,
 					"An imported request takes over its first keepers.", "An imported request takes over its first keepers.")}},
 			"created_at": schema.StringAttribute{Computed: true, MarkdownDescription: describe("created_at"), PlanModifiers: kept},
 			"requester": schema.SingleNestedAttribute{Computed: true, MarkdownDescription: describe("requester"),

@@ -61,7 +61,7 @@ func (importedParameters) PlanModifyMap(ctx context.Context, req planmodifier.Ma
 	resp.PlanValue = req.StateValue
 }
 
-func replacedByKeepers(ctx context.Context, req planmodifier.MapRequest, resp *mapplanmodifier.RequiresReplaceIfFuncResponse) {
+func replaceByKeepers(ctx context.Context, req planmodifier.MapRequest, resp *mapplanmodifier.RequiresReplaceIfFuncResponse) {
 	imported, diags := req.Private.GetKey(ctx, importedKey)
 	resp.Diagnostics.Append(diags...)
 	resp.RequiresReplace = string(imported) != "true" || !req.StateValue.IsNull()

@@ -77,15 +77,15 @@ func (f *fixture) start(ctx context.Context) (err error) {
 	return errors.Join(groupErr, policyErr, roleErr)
 }
 
-// as is the engine with somebody's token.
-func as(person *vaulttest.Person) *client.Client {
+// actAs is the engine with somebody's token.
+func actAs(person *vaulttest.Person) *client.Client {
 	jit, err := theFixture.mount.As(person)
 	must(err)
 	return jit
 }
 
-// behind is alice's client, and Vault behind a proxy that answers every path for the first time as if it were away.
-func behind(t *testing.T) (jit *client.Client, asked func() []string) {
+// askThroughProxy is alice's client, and Vault askThroughProxy a proxy that answers every path for the first time as if it were away.
+func askThroughProxy(t *testing.T) (jit *client.Client, asked func() []string) {
 	t.Helper()
 	target, err := url.Parse(theFixture.cluster.Address())
 	if err != nil {
@@ -125,7 +125,7 @@ func behind(t *testing.T) (jit *client.Client, asked func() []string) {
 }
 
 func TestReadsAreRepeatedAndWritesNever(t *testing.T) {
-	jit, asked := behind(t)
+	jit, asked := askThroughProxy(t)
 	if _, err := jit.Requests(t.Context(), wire.Query{}); err != nil {
 		t.Error(err)
 	}
@@ -140,12 +140,12 @@ func TestReadsAreRepeatedAndWritesNever(t *testing.T) {
 }
 
 func TestWaitGoesOnWhereVaultIsAwayForAMoment(t *testing.T) {
-	jit, _ := behind(t)
-	request, err := as(theFixture.alice).Ask(t.Context(), wire.Ask{Role: "otp", Reason: "INC-1"})
+	jit, _ := askThroughProxy(t)
+	request, err := actAs(theFixture.alice).Ask(t.Context(), wire.Ask{Role: "otp", Reason: "INC-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := as(theFixture.bob).Deny(t.Context(), request.ID, ""); err != nil {
+	if _, err := actAs(theFixture.bob).Deny(t.Context(), request.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	if last, err := jit.Wait(t.Context(), request.ID, nil); err != nil || last.State != "denied" {
@@ -154,7 +154,7 @@ func TestWaitGoesOnWhereVaultIsAwayForAMoment(t *testing.T) {
 }
 
 func TestErrorsSayWhatTheyAre(t *testing.T) {
-	alice := as(theFixture.alice)
+	alice := actAs(theFixture.alice)
 	nowhere, err := client.New(theFixture.cluster.Root(), "nowhere")
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestErrorsSayWhatTheyAre(t *testing.T) {
 		"refused":         {func() error { _, err := alice.Ask(t.Context(), wire.Ask{Role: "none", Reason: "x"}); return err }, func(err error) bool { return refusal.Of(err) != nil && refusal.Of(err).Field == "role" }},
 		"another path":    {func() error { _, err := admin.Policies().Read(t.Context(), "../roles/otp"); return err }, func(err error) bool { return refusal.Of(err) != nil }},
 		"empty list": {func() error {
-			page, err := as(theFixture.bob).Inbox(t.Context(), wire.Page{After: someID})
+			page, err := actAs(theFixture.bob).Inbox(t.Context(), wire.Page{After: someID})
 			if err == nil && len(page.Requests) == 0 {
 				return nil
 			}

@@ -15,7 +15,7 @@ import (
 // Alice asks for a role, bob approves, and alice gets a one-time password that ends when she gives it back.
 func Example() {
 	ctx := context.Background()
-	alice, bob := as(theFixture.alice), as(theFixture.bob)
+	alice, bob := actAs(theFixture.alice), actAs(theFixture.bob)
 
 	request, err := alice.Ask(ctx, wire.Ask{Role: "otp", Reason: "INC-42", TTL: wire.ToSeconds(15 * time.Minute)})
 	must(err)
@@ -84,7 +84,7 @@ func Example_refusal() {
 // A wait ends with its context, and tells what it saw last.
 func ExampleClient_Wait() {
 	ctx := context.Background()
-	alice := as(theFixture.alice)
+	alice := actAs(theFixture.alice)
 	request, err := alice.Ask(ctx, wire.Ask{Role: "otp", Reason: "INC-42"})
 	must(err)
 
@@ -106,7 +106,7 @@ func ExampleClient_relogin() {
 	ctx := context.Background()
 	alice := theFixture.alice
 	must(alice.Login(ctx))
-	jit := as(alice)
+	jit := actAs(alice)
 	jit.Relogin = func(ctx context.Context, _ string) (string, error) {
 		fmt.Println("logging in again")
 		err := alice.Login(ctx)

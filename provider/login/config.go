@@ -78,8 +78,8 @@ func Schema() schema.Schema {
 	}
 }
 
-// OneWay refuses two ways to log in at once.
-func OneWay() provider.ConfigValidator {
+// RequireOneWay refuses two ways to log in at once.
+func RequireOneWay() provider.ConfigValidator {
 	return providervalidator.Conflicting(path.MatchRoot("token"), path.MatchRoot("auth_login_approle"), path.MatchRoot("auth_login_jwt"))
 }
 
@@ -102,7 +102,7 @@ func (c Config) Session(version string, logins *Logins) (*Session, error) {
 	if given := strings.Trim(c.Mount.ValueString(), "/"); given != "" {
 		mount = given
 	}
-	s := &Session{version: version, way: c.way(), logins: logins}
+	s := &Session{version: version, way: c.chooseWay(), logins: logins}
 	if s.client, err = client.New(vault, mount); err != nil {
 		return nil, fmt.Errorf("making a client for Vault: %w", err)
 	}

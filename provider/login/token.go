@@ -119,7 +119,7 @@ func (t *token) reach(ctx context.Context, wanted, more time.Duration) time.Dura
 	}
 	reach := time.Duration(renewed.Auth.LeaseDuration) * time.Second
 	if periodic {
-		reach = max(reach, longest(about))
+		reach = max(reach, readLimit(about))
 	}
 	if reach >= wanted {
 		if err := t.keep(renewed, wanted+more); err != nil {
@@ -132,8 +132,8 @@ func (t *token) reach(ctx context.Context, wanted, more time.Duration) time.Dura
 // forever is longer than anything that a token has to last.
 const forever = 100 * 365 * 24 * time.Hour
 
-// longest is how long a periodic token can be renewed.
-func longest(about *api.Secret) time.Duration {
+// readLimit tells how long a periodic token can be renewed.
+func readLimit(about *api.Secret) time.Duration {
 	created, _ := about.Data["creation_time"].(json.Number)
 	limit, _ := about.Data["explicit_max_ttl"].(json.Number)
 	began, createdErr := created.Int64()

@@ -29,7 +29,7 @@ type way struct {
 	own bool
 }
 
-func (c Config) way() way {
+func (c Config) chooseWay() way {
 	switch {
 	case !c.AppRole.IsNull():
 		return logInAt(pick(c.AppRole, "mount", "", "approle"), "auth_login_approle", map[string]string{
@@ -46,7 +46,7 @@ func (c Config) way() way {
 		token := cmp.Or(c.Token.ValueString(), vault.Token())
 		if token == "" {
 			var err error
-			if token, err = storedToken(); err != nil {
+			if token, err = readStoredToken(); err != nil {
 				return nil, err
 			}
 		}
@@ -95,8 +95,8 @@ func logInAt(mount, argument string, credentials map[string]string) way {
 var errNoToken = errors.New("there is no token for Vault: set the provider's token or VAULT_TOKEN, run `vault login`, or give " +
 	"auth_login_approle or auth_login_jwt")
 
-// storedToken is what `vault login` left behind.
-func storedToken() (string, error) {
+// readStoredToken is what `vault login` left behind.
+func readStoredToken() (string, error) {
 	helper, err := cliconfig.DefaultTokenHelper()
 	if err != nil {
 		return "", fmt.Errorf("looking for the token that `vault login` stored: %w", err)

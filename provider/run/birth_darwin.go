@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// birthOf tells a process from another one that had its id before.
-func birthOf(pid int) (uint64, error) {
+// findBirth tells a process from another one that had its id before.
+func findBirth(pid int) (uint64, error) {
 	about, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil {
 		return 0, fmt.Errorf("looking when Terraform started: %w", err)

@@ -11,8 +11,8 @@ import (
 // blanks. It is in ticks since the machine started: a date made of it would differ from one look to the next.
 const startField = 19
 
-// birthOf tells a process from another one that had its id before.
-func birthOf(pid int) (uint64, error) {
+// findBirth tells a process from another one that had its id before.
+func findBirth(pid int) (uint64, error) {
 	about, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, fmt.Errorf("looking when Terraform started: %w", err)

@@ -2,5 +2,5 @@
 
 package run
 
-// birthOf cannot tell here when a process started: the process id alone names the run.
-func birthOf(int) (uint64, error) { return 0, nil }
+// findBirth cannot tell here when a process started: the process id alone names the run.
+func findBirth(int) (uint64, error) { return 0, nil }

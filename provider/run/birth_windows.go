@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// birthOf tells a process from another one that had its id before.
-func birthOf(pid int) (uint64, error) {
+// findBirth tells a process from another one that had its id before.
+func findBirth(pid int) (uint64, error) {
 	process, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid)) //nolint:gosec // a process id
 	if err != nil {
 		return 0, fmt.Errorf("looking when Terraform started: %w", err)

@@ -36,7 +36,7 @@ func Shared(folder func() (string, error), terraform int) *Run {
 	}
 	var began uint64
 	if err == nil {
-		began, err = birthOf(terraform) // because a process id is given again
+		began, err = findBirth(terraform) // because a process id is given again
 	}
 	if err != nil {
 		log.Printf("[WARN] provider blocks of one run know nothing of each other: %v", err)
@@ -58,7 +58,7 @@ func Files() (string, error) {
 	return filepath.Join(cache, "terraform-provider-vaultjit"), err
 }
 
-func digestLine(fact string) []byte {
+func makeLine(fact string) []byte {
 	sum := sha256.Sum256([]byte(fact))
 	return []byte(hex.EncodeToString(sum[:]) + "\n")
 }
@@ -67,7 +67,7 @@ func digestLine(fact string) []byte {
 func (r *Run) Note(fact string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	line := digestLine(fact)
+	line := makeLine(fact)
 	r.notes = append(r.notes, line...)
 	if r.file == "" {
 		return
@@ -85,8 +85,8 @@ func (r *Run) Note(fact string) {
 	}
 }
 
-// lastNote is the place of the last note of a fact among all notes; -1 if no process of the run noted it.
-func (r *Run) lastNote(fact string) int {
+// findLastNote is the place of the last note of a fact among all notes; -1 if no process of the run noted it.
+func (r *Run) findLastNote(fact string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	noted := r.notes
@@ -95,11 +95,11 @@ func (r *Run) lastNote(fact string) int {
 			noted = all
 		}
 	}
-	return bytes.LastIndex(noted, digestLine(fact))
+	return bytes.LastIndex(noted, makeLine(fact))
 }
 
 // Knows reports whether any process of the run noted the fact.
-func (r *Run) Knows(fact string) bool { return r.lastNote(fact) >= 0 }
+func (r *Run) Knows(fact string) bool { return r.findLastNote(fact) >= 0 }
 
 // NoteMade remembers that this run made a request.
 func (r *Run) NoteMade(id string) { r.Note("made " + id) }
@@ -115,5 +115,5 @@ func (r *Run) NoteReached(id string) { r.Note("reached " + id) }
 
 // Reached reports whether Terraform is applying, and has come to the request: one run may plan, apply, and plan again.
 func (r *Run) Reached(id string) bool {
-	return r.lastNote("reached "+id) > r.lastNote("planned "+id)
+	return r.findLastNote("reached "+id) > r.findLastNote("planned "+id)
 }

@@ -93,11 +93,11 @@ func TestRunOfAnotherProcessWithTheSameIDIsAnother(t *testing.T) {
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
 	}
-	began, err := birthOf(os.Getpid())
+	began, err := findBirth(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	parents, err := birthOf(os.Getppid())
+	parents, err := findBirth(os.Getppid())
 	if err != nil || parents >= began {
 		t.Errorf("this process began at %d, what started it at %d (%v)", began, parents, err)
 	}

@@ -49,11 +49,11 @@ func (h *hold) await(ctx context.Context, order Order) (client.Credential, error
 		case w.short != nil:
 			return client.Credential{}, fmt.Errorf("%s: %w", Describe(request), w.short)
 		case err != nil && limited.Err() != nil:
-			return client.Credential{}, interrupted(ctx, order, request)
+			return client.Credential{}, explainInterruption(ctx, order, request)
 		case err != nil:
 			return client.Credential{}, err
 		case !request.Claimable:
-			return client.Credential{}, h.tooLate(request, order)
+			return client.Credential{}, h.explainLateness(request, order)
 		}
 		credential, err := h.claim(ctx, order, request.TTL.Duration())
 		var unavailable *client.UnavailableError
@@ -70,7 +70,7 @@ func (h *hold) await(ctx context.Context, order Order) (client.Credential, error
 			tflog.Info(ctx, "the claim was refused", map[string]any{"request_id": order.ID, "why": err.Error()})
 		}
 		if pauseFor(limited, firstPause) != nil {
-			return client.Credential{}, interrupted(ctx, order, request)
+			return client.Credential{}, explainInterruption(ctx, order, request)
 		}
 	}
 }
@@ -110,16 +110,16 @@ func (w *watch) look(ctx context.Context, request wire.Request, err error) {
 	}
 }
 
-// tooLate says why a request that is granted, or over, gives no credential.
-func (h *hold) tooLate(request wire.Request, order Order) error {
+// explainLateness says why a request that is granted, or over, gives no credential.
+func (h *hold) explainLateness(request wire.Request, order Order) error {
 	if request.IsActive() && h.claimed.Load() {
 		return fmt.Errorf("the answer to the claim of request %s is lost, and the credential with it; its grant is ended. %s", request.ID, order.Again)
 	}
 	return fmt.Errorf("%s. %s", Describe(request), order.Again)
 }
 
-// interrupted says why the wait is over although nothing was decided.
-func interrupted(ctx context.Context, order Order, last wire.Request) error {
+// explainInterruption says why the wait is over although nothing was decided.
+func explainInterruption(ctx context.Context, order Order, last wire.Request) error {
 	why := fmt.Sprintf("no quorum within timeouts.open (%s)", order.Patience)
 	switch {
 	case ctx.Err() != nil:
