@@ -71,7 +71,7 @@ func (c *credentials) Schema(ctx context.Context, _ ephemeral.SchemaRequest, res
 		MarkdownDescription: "The credential of a request, for as long as Terraform applies: waits for the quorum, claims, and revokes the grant when " +
 			"Terraform is done with it. Nothing of it is in a plan or a state, and **a plan never claims**: a request is granted once.\n\n" +
 			"With `claim_id` it belongs to a `vaultjit_request` of this configuration, and claims when an apply has come to that. With `request_id` it takes a request " +
-			"that somebody made, and claims if `claim` is true; `claim = terraform.applying` has it so in an apply only. Otherwise `data` is null, and nothing is " +
+			"that somebody made, and claims if `claim` is true, which `terraform.applying` is in an apply only. Otherwise `data` is null, and nothing is " +
 			"claimed, waited for or ended. Whatever runs again needs a new request: new `keepers`, or another `request_id`.\n\n" +
 			"While it waits, the log (`TF_LOG_PROVIDER=INFO`) tells what is still missing. A denial, a cancellation, the end of `timeouts.open` or an interruption " +
 			"of Terraform ends the wait with the verdict. Then a request that this run made is cancelled, and any other left as it is. A grant that this run " +
@@ -88,7 +88,7 @@ func (c *credentials) Schema(ctx context.Context, _ ephemeral.SchemaRequest, res
 			"request_id": schema.StringAttribute{Optional: true, MarkdownDescription: "The id of a request that was made elsewhere, by the same login.",
 				Validators: []validator.String{object.AcceptRequestID}},
 			"claim": schema.BoolAttribute{Optional: true, MarkdownDescription: "Whether to wait for the request and claim it; required with `request_id`. Give it " +
-				"`terraform.applying`. An apply with nothing to change claims, too, and so does `apply -refresh-only`."},
+				"`terraform.applying`: with `true` a plan claims. An apply with nothing to change claims, too, and so does `apply -refresh-only`."},
 			"data": schema.MapAttribute{Computed: true, Sensitive: true, ElementType: types.StringType,
 				MarkdownDescription: "What the role's path gave, under the names it gave it, such as `username` and `password`. What is no string is JSON."},
 			"data_json":      schema.StringAttribute{Computed: true, Sensitive: true, MarkdownDescription: "The same as a JSON object."},
