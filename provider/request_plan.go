@@ -3,8 +3,12 @@ package provider
 import (
 	"context"
 
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema/mapplanmodifier"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+
+	"github.com/vault-jit/vault-jit/provider/object"
+	"github.com/vault-jit/vault-jit/provider/run"
 )
 
 const (
@@ -21,48 +25,74 @@ const (
 	seenReached = `"reached"`
 )
 
-// keptWindow keeps the window that the policy gave, and asks for another one when the ttl is configured no more.
-type keptWindow struct{}
-
-func (keptWindow) Description(context.Context) string               { return "A ttl that is removed is a change." }
-func (k keptWindow) MarkdownDescription(ctx context.Context) string { return k.Description(ctx) }
-
-func (keptWindow) PlanModifyString(ctx context.Context, req planmodifier.StringRequest, resp *planmodifier.StringResponse) {
-	configured, diags := req.Private.GetKey(ctx, windowKey)
-	resp.Diagnostics.Append(diags...)
-	if req.ConfigValue.IsNull() && !req.StateValue.IsNull() && configured == nil {
-		resp.PlanValue = req.StateValue
-	}
-}
-
-// importedParameters keeps what an imported request has, which is what was asked and the role's defaults, when the
-// configuration has part of it.
-type importedParameters struct{}
-
-func (importedParameters) Description(context.Context) string {
-	return "An imported request also has the role's defaults."
-}
-func (i importedParameters) MarkdownDescription(ctx context.Context) string {
-	return i.Description(ctx)
-}
-
-func (importedParameters) PlanModifyMap(ctx context.Context, req planmodifier.MapRequest, resp *planmodifier.MapResponse) {
-	imported, diags := req.Private.GetKey(ctx, importedKey)
-	resp.Diagnostics.Append(diags...)
-	if imported == nil || req.PlanValue.IsUnknown() {
+// ModifyPlan has every change of what was asked make a new request. As long as a request waits, it marks claim_id
+// unknown: what takes it is then opened in the apply and not in the plan.
+func (r *requestResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if req.Plan.Raw.IsNull() || req.State.Raw.IsNull() {
 		return
 	}
-	has := req.StateValue.Elements()
-	for name, value := range req.PlanValue.Elements() {
-		if value.IsUnknown() || (!value.IsNull() && !value.Equal(has[name])) {
+	kept := map[string]string{}
+	for _, key := range []string{importedKey, windowKey, seenKey} {
+		value, problems := req.Private.GetKey(ctx, key)
+		resp.Diagnostics.Append(problems...)
+		kept[key] = string(value)
+	}
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	change := object.ReadChange(req.Config, req.Plan, req.State)
+	keepAsked(change, kept)
+	object.Settle(r.Table, change, &resp.RequiresReplace)
+	if !change.Plan["keepers"].Equal(change.State["keepers"]) && (kept[importedKey] != "true" || !change.State["keepers"].IsNull()) {
+		resp.RequiresReplace = append(resp.RequiresReplace, path.Root("keepers"))
+	}
+	if len(resp.RequiresReplace) == 0 {
+		for _, f := range r.Table.All() {
+			if f.Computed {
+				change.Plan[f.Name] = change.State[f.Name]
+			}
+		}
+		change.Plan["claim_id"] = r.planClaimID(ctx, change.State, kept[seenKey])
+	}
+	resp.Plan.Raw = change.Plan.Raw(ctx, req.Plan.Schema.Type())
+}
+
+// keepAsked keeps the window that the policy gave, and asks for another one when the ttl is configured no more. It keeps
+// the parameters of an imported request, which are what was asked and the role's defaults, when the configuration has part
+// of them.
+func keepAsked(change object.Change, kept map[string]string) {
+	if change.Config["ttl"].IsNull() {
+		change.Plan["ttl"] = change.State["ttl"]
+		if kept[windowKey] != "" {
+			change.Plan["ttl"] = unknownText
+		}
+	}
+	if kept[importedKey] == "" || !change.Plan["parameters"].IsKnown() {
+		return
+	}
+	has := object.ReadValues(change.State["parameters"])
+	for name, value := range object.ReadValues(change.Plan["parameters"]) {
+		if !value.IsKnown() || (!value.IsNull() && !value.Equal(has[name])) {
 			return
 		}
 	}
-	resp.PlanValue = req.StateValue
+	change.Plan["parameters"] = change.State["parameters"]
 }
 
-func replaceByKeepers(ctx context.Context, req planmodifier.MapRequest, resp *mapplanmodifier.RequiresReplaceIfFuncResponse) {
-	imported, diags := req.Private.GetKey(ctx, importedKey)
-	resp.Diagnostics.Append(diags...)
-	resp.RequiresReplace = string(imported) != "true" || !req.StateValue.IsNull()
+// planClaimID is the request's id, or unknown while the request waits, or may: where the engine cannot be asked, the apply
+// asks again.
+func (r *requestResource) planClaimID(ctx context.Context, state object.Values, seen string) tftypes.Value {
+	if r.data == nil {
+		return unknownText
+	}
+	id := state.Text("id")
+	r.data.Run.NotePlanned(id)
+	request, err := r.readRequest(ctx, id)
+	// An apply plans again. A request that ended since the plan must not turn this into no change: the update says so.
+	if seen == seenWaiting || err != nil || run.Waits(request) {
+		return unknownText
+	}
+	return state["id"]
 }
+
+var unknownText = tftypes.NewValue(tftypes.String, tftypes.UnknownValue)

@@ -14,18 +14,20 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
-// Ask makes a request, in the name of the token's entity. Of its Ask fields, zero ones are not given.
+// Ask makes a request, in the name of the token's entity. A TTL of zero asks for the policy's default.
 func (c *Client) Ask(ctx context.Context, ask wire.Ask) (wire.Request, error) {
-	fields := map[string]any{"role": ask.Role}
-	if ask.Reason != "" {
-		fields["reason"] = ask.Reason
+	fields, err := wire.Whole(wire.AskTable, ask)
+	if err != nil {
+		return wire.Request{}, err
 	}
-	if ask.TTL != 0 {
-		fields["ttl"] = int64(ask.TTL)
+	if ask.TTL == 0 {
+		delete(fields, "ttl")
 	}
-	if len(ask.Parameters) > 0 {
-		fields["parameters"] = ask.Parameters
-	}
+	return c.AskWith(ctx, fields)
+}
+
+// AskWith makes a request with the given fields.
+func (c *Client) AskWith(ctx context.Context, fields map[string]any) (wire.Request, error) {
 	return decode[wire.Request](c.write(ctx, "request", fields))
 }
 

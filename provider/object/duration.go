@@ -7,7 +7,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/attr/xattr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/types/basetypes"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
@@ -18,7 +17,6 @@ var (
 	_ basetypes.StringTypable                    = DurationType{}
 	_ basetypes.StringValuableWithSemanticEquals = Duration{}
 	_ xattr.ValidateableAttribute                = Duration{}
-	_ planmodifier.String                        = SameDuration{}
 )
 
 // DurationType is that of durations as Vault takes them: 90, 90s, 1h30m or 7d, of whole seconds from 1. Different
@@ -90,22 +88,5 @@ func (d Duration) ValidateAttribute(_ context.Context, req xattr.ValidateAttribu
 	}
 	if _, err := wire.ParseSeconds(d.ValueString()); err != nil {
 		resp.Diagnostics.AddAttributeError(req.Path, "Not a duration", err.Error())
-	}
-}
-
-// SameDuration keeps the spelling that is in the state when the configuration has another one of the same duration, so
-// that there is nothing to plan. A [Resource] does that by itself.
-type SameDuration struct{}
-
-// Description says what it does.
-func (SameDuration) Description(context.Context) string { return "Another spelling is no change." }
-
-// MarkdownDescription says the same.
-func (s SameDuration) MarkdownDescription(ctx context.Context) string { return s.Description(ctx) }
-
-// PlanModifyString keeps the spelling.
-func (SameDuration) PlanModifyString(ctx context.Context, req planmodifier.StringRequest, resp *planmodifier.StringResponse) {
-	if same, _ := (Duration{req.StateValue}).StringSemanticEquals(ctx, Duration{req.PlanValue}); same {
-		resp.PlanValue = req.StateValue
 	}
 }

@@ -25,11 +25,11 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	if req.Plan.Raw.IsNull() || r.data == nil {
 		return
 	}
-	change := readChange(req.Config, req.Plan, req.State)
+	change := ReadChange(req.Config, req.Plan, req.State)
 	if r.Plan != nil {
 		r.Plan(change, &resp.Diagnostics)
 	}
-	changed := r.settle(change, &resp.RequiresReplace)
+	changed := Settle(r.named(), change, &resp.RequiresReplace)
 	resp.Plan.Raw = tftypes.NewValue(req.Plan.Raw.Type(), map[string]tftypes.Value(change.Plan))
 	if name := change.Plan.Text("name"); name != "" {
 		r.data.notePlanned(r.Word, name)
@@ -42,22 +42,23 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	}
 }
 
-func readChange(config tfsdk.Config, plan tfsdk.Plan, state tfsdk.State) Change {
-	change := Change{Config: readValues(config.Raw), Plan: readValues(plan.Raw)}
+// ReadChange takes the attributes out of what Terraform gives.
+func ReadChange(config tfsdk.Config, plan tfsdk.Plan, state tfsdk.State) Change {
+	change := Change{Config: ReadValues(config.Raw), Plan: ReadValues(plan.Raw)}
 	if !state.Raw.IsNull() {
-		change.State = readValues(state.Raw)
+		change.State = ReadValues(state.Raw)
 	}
 	return change
 }
 
-// settle keeps the state's spelling of what is the same, and what the engine computes if nothing else changes. It reports
+// Settle keeps the state's spelling of what is the same, and what the engine computes if nothing else changes. It reports
 // whether anything does.
-func (r *Resource) settle(change Change, replaces *path.Paths) (changed bool) {
+func Settle(table wire.Table, change Change, replaces *path.Paths) (changed bool) {
 	if change.State == nil {
 		return true
 	}
 	var computed []string
-	for _, f := range r.named().All() {
+	for _, f := range table.All() {
 		name := nameAttribute(f)
 		switch {
 		case f.Computed:
@@ -72,7 +73,7 @@ func (r *Resource) settle(change Change, replaces *path.Paths) (changed bool) {
 		}
 	}
 	for name, value := range change.Plan {
-		if _, isField := r.named().Find(name); !isField && !value.Equal(change.State[name]) {
+		if _, isField := table.Find(name); !isField && !value.Equal(change.State[name]) {
 			changed = true
 		}
 	}

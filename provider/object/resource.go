@@ -107,7 +107,7 @@ func (r *Resource) ImportState(ctx context.Context, req resource.ImportStateRequ
 
 // ValidateConfig refuses at plan time what the engine would refuse.
 func (r *Resource) ValidateConfig(_ context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
-	config := readValues(req.Config.Raw)
+	config := ReadValues(req.Config.Raw)
 	given, err := r.Table.Decode(config.give(r.Table, true, ""))
 	if err == nil && r.Check != nil {
 		err = r.Check(given, config)
@@ -126,7 +126,7 @@ func (r *Resource) describeNew() string {
 
 // Create makes what is not there yet: what somebody else defined is not overwritten unseen.
 func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
-	change := Change{Config: readValues(req.Config.Raw), Plan: readValues(req.Plan.Raw)}
+	change := Change{Config: ReadValues(req.Config.Raw), Plan: ReadValues(req.Plan.Raw)}
 	name := change.Plan.Text("name")
 	if name != "" {
 		_, calls, err := r.calls(ctx)
@@ -148,7 +148,7 @@ func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp 
 
 // Update writes the object whole.
 func (r *Resource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
-	r.put(ctx, readChange(req.Config, req.Plan, req.State), &resp.State, &resp.Diagnostics)
+	r.put(ctx, ReadChange(req.Config, req.Plan, req.State), &resp.State, &resp.Diagnostics)
 }
 
 // put writes every field, because the engine leaves alone what is not given.
@@ -212,7 +212,7 @@ func (r *Resource) fill(ctx context.Context, calls Calls, plan Values, state *tf
 
 // Read takes over what the engine has.
 func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
-	values := readValues(req.State.Raw)
+	values := ReadValues(req.State.Raw)
 	name := values.Text("name")
 	_, calls, err := r.calls(ctx)
 	var answer map[string]any
@@ -236,7 +236,7 @@ func (r *Resource) Read(ctx context.Context, req resource.ReadRequest, resp *res
 
 // Delete deletes the object, unless another one names it.
 func (r *Resource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
-	name := readValues(req.State.Raw).Text("name")
+	name := ReadValues(req.State.Raw).Text("name")
 	_, calls, err := r.calls(ctx)
 	if err == nil {
 		err = calls.Delete(ctx, name)

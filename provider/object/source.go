@@ -69,7 +69,7 @@ func (s *Source) Schema(_ context.Context, _ datasource.SchemaRequest, resp *dat
 
 // Read asks the engine and shows its answer.
 func (s *Source) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
-	config := readValues(req.Config.Raw)
+	config := ReadValues(req.Config.Raw)
 	arguments := wire.Table{Fields: s.Arguments}
 	c, err := s.data.Client(ctx)
 	var answer map[string]any

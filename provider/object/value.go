@@ -1,11 +1,13 @@
 package object
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
 
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/vault-jit/vault-jit/plugin/wire"
@@ -14,7 +16,8 @@ import (
 // Values are the attributes of a configuration, a plan or a state, by name.
 type Values map[string]tftypes.Value
 
-func readValues(raw tftypes.Value) Values {
+// ReadValues takes the attributes out of an object.
+func ReadValues(raw tftypes.Value) Values {
 	values := map[string]tftypes.Value{}
 	_ = raw.As(&values) // it is an object, or null
 	return values
@@ -125,18 +128,18 @@ func giveField(f wire.Field, value tftypes.Value, standIns bool) any {
 				list = append(list, standInObject(*f.Of, suffix))
 				continue
 			}
-			list = append(list, readValues(element).give(*f.Of, standIns, suffix))
+			list = append(list, ReadValues(element).give(*f.Of, standIns, suffix))
 		}
 		return list
 	case wire.ObjectsByName:
 		byName := map[string]any{}
-		for name, element := range readValues(value) {
-			byName[name] = readValues(element).give(*f.Of, standIns, "")
+		for name, element := range ReadValues(value) {
+			byName[name] = ReadValues(element).give(*f.Of, standIns, "")
 		}
 		return byName
 	case wire.Pairs:
 		pairs := map[string]any{}
-		for name, element := range readValues(value) {
+		for name, element := range ReadValues(value) {
 			if element.IsKnown() && !element.IsNull() { // null is what is not given
 				pairs[name] = readText(element)
 			}
@@ -251,6 +254,16 @@ func showMap(f wire.Field, of tftypes.Type, value any) tftypes.Value {
 func showObject(table wire.Table, of tftypes.Type, object map[string]any) tftypes.Value {
 	typed, _ := of.(tftypes.Object)
 	return tftypes.NewValue(of, map[string]tftypes.Value(showFields(table, typed, object)))
+}
+
+// Show is what the API answered of a table's fields, for the given schema.
+func Show(ctx context.Context, table wire.Table, schema attr.Type, answer map[string]any) Values {
+	return showFields(table, findType(ctx, schema), answer)
+}
+
+// Raw is the values as an object of the given schema.
+func (v Values) Raw(ctx context.Context, schema attr.Type) tftypes.Value {
+	return tftypes.NewValue(findType(ctx, schema), map[string]tftypes.Value(v))
 }
 
 // showFields shows the fields of a table that the API answers.
