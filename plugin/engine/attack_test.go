@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // withNewToken returns the same person with a new token, which their present one creates.
@@ -26,7 +27,7 @@ func (f *fixture) withNewToken(person *vaulttest.Person, create string, data map
 func TestPersonCountsOnceWithSeveralTokens(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	f.addOTPRole("two", newPolicy(2))
 	makers := f.mount.Path + "-makers"
 	must(t, f.Policy(t.Context(), makers, `path "auth/token/create" { capabilities = ["update"] }`))
 	_, err := f.Root().Logical().WriteWithContext(t.Context(), "auth/userpass/users/"+f.bob.Name, map[string]any{
@@ -34,16 +35,15 @@ func TestPersonCountsOnceWithSeveralTokens(t *testing.T) {
 	})
 	must(t, err)
 	must(t, f.bob.Login(t.Context()))
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob)
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob)
 	for what, data := range map[string]map[string]any{
 		"a child":       {"policies": []string{f.mount.UserPolicy}},
 		"a batch token": {"policies": []string{f.mount.UserPolicy}, "type": "batch"},
 	} {
-		f.mustWriteAs(f.withNewToken(f.bob, "auth/token/create", data), "approve", map[string]any{"id": id, "comment": "with " + what})
+		f.must(f.as(f.withNewToken(f.bob, "auth/token/create", data)).Approve(t.Context(), id, "with "+what))
 	}
-	f.wantApprovals(id, "1")
-	if decisions := f.readRequest(f.alice, id)["decisions"].([]any); len(decisions) != 1 {
+	f.wantApprovals(id, 1)
+	if decisions := f.readRequest(f.alice, id).Decisions; len(decisions) != 1 {
 		t.Errorf("there are %d decisions", len(decisions))
 	}
 	f.wantState(id, "pending")
@@ -53,13 +53,12 @@ func TestPersonCountsOnceWithSeveralTokens(t *testing.T) {
 func TestMembersOfASubgroupCountOnlyWhileItIsASubgroup(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	f.addOTPRole("two", newPolicy(2))
 	inner, err := f.Group(t.Context(), "dba-inner", f.carol)
 	must(t, err)
 	must(t, f.dba.SetMembers(t.Context(), f.bob))
 	must(t, f.dba.SetSubgroups(t.Context(), inner))
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob, f.carol)
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob, f.carol)
 	f.wantState(id, "approved")
 	must(t, f.dba.SetSubgroups(t.Context()))
 	f.wantClaimRefused(id, "1 of 2", f.carol.Name)
@@ -71,19 +70,18 @@ func TestMembersOfASubgroupCountOnlyWhileItIsASubgroup(t *testing.T) {
 func TestGrantTokenCannotDecideClaimOrRevoke(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	f.addOTPRole("one", newPolicy(1))
 	back := f.mount.Path + "-back"
 	must(t, f.Policy(t.Context(), back, `path "`+f.mount.Path+`/*" { capabilities = ["create", "read", "update", "list"] }`))
 	must(t, f.mount.AllowGrants(t.Context(), back, "ssh-"+f.mount.Path+"-otp"))
-	target := f.ask(f.alice, map[string]any{"role": "otp"})
+	target := f.ask(f.alice, wire.Ask{Role: "otp"})
 	for _, path := range []string{"approve", "claim/" + target, "revoke", "cancel"} {
-		f.addRole("loop", map[string]any{
-			"path": f.mount.Path + "/" + path, "operation": "write", "data": map[string]any{"id": "{{.Parameters.id}}"}, "grant_policies": back,
-			"parameters": map[string]any{"id": map[string]any{"pattern": "[0-9a-f-]{36}", "required": true}}, "allow_unleased": true,
-		})
-		id := f.ask(f.alice, map[string]any{"role": "loop", "parameters": "id=" + target})
-		f.approve(id, f.bob)
-		f.wantRefused(f.alice, "claim/"+id, nil, "no entity", "nothing was given out")
+		role := newRole("one", &vaulttest.Upstream{Path: f.mount.Path + "/" + path, Policy: back})
+		role.Operation, role.Data, role.AllowUnleased = "write", map[string]any{"id": "{{.Parameters.id}}"}, true
+		role.Parameters = map[string]wire.Parameter{"id": {Pattern: "[0-9a-f-]{36}", Required: true}}
+		f.must(f.operated().Roles().Write(t.Context(), "loop", role))
+		id := f.askApproved(wire.Ask{Role: "loop", Parameters: map[string]string{"id": target}}, f.bob)
+		f.wantClaimRefused(id, "no entity", "nothing was given out")
 	}
 	f.wantState(target, "pending")
 	f.wantNoGrantTokens()
@@ -102,20 +100,19 @@ func TestGrantEndsWithTheTokenThatClaimedIt(t *testing.T) {
 	must(t, err)
 	must(t, f.alice.Login(t.Context()))
 	for _, kind := range []string{"batch", "service"} {
-		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-		f.approve(id, f.bob, f.carol)
+		id := f.askApproved(wire.Ask{Role: "db", TTL: 10 * minute}, f.bob, f.carol)
 		short := f.withNewToken(f.alice, "auth/token/create", map[string]any{"policies": []string{f.mount.UserPolicy}, "type": kind, "ttl": "3s"})
 		credential := f.claim(short, id)
 		f.wantLogin(pg, credential, true)
 		f.waitUntilGone(pg, credential)
 		vaulttest.Eventually(t, "the end to be on record", func(context.Context) error {
-			if state := f.readRequest(f.alice, id)["state"]; state != "ended" {
+			if state := f.readRequest(f.alice, id).State; state != "ended" {
 				return fmt.Errorf("the request is %v", state)
 			}
 			return nil
 		})
-		if end := f.readEnd(id); end["end_reason"] != "lease_revoked" {
-			t.Errorf("with a %s token the end is %v", kind, end)
+		if end := f.readEnd(id); end.EndReason != "lease_revoked" {
+			t.Errorf("with a %s token the end is %+v", kind, end)
 		}
 	}
 }
@@ -125,14 +122,13 @@ func TestClaimDuringAPluginReloadGrantsOnce(t *testing.T) {
 	const rounds = 12
 	cluster := vaulttest.New(t, vaulttest.Options{LogLevel: "error"})
 	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	granted := 0
+	f.addOTPRole("one", newPolicy(1))
+	granted, alice := 0, f.as(f.alice)
 	for round := range rounds {
-		id := f.ask(f.alice, map[string]any{"role": "otp", "ttl": "10m"})
-		f.approve(id, f.bob)
+		id := f.askApproved(wire.Ask{Role: "otp", TTL: 10 * minute}, f.bob)
 		var calls sync.WaitGroup
 		var claimErr error
-		calls.Go(func() { _, claimErr = f.writeAs(f.alice, "claim/"+id, nil) })
+		calls.Go(func() { claimErr = errorOf(alice.Claim(t.Context(), id)) })
 		time.Sleep(time.Duration(round*3) * time.Millisecond)
 		_, err := f.Root().Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Mounts: []string{f.mount.Path + "/"}})
 		must(t, err)
@@ -140,7 +136,7 @@ func TestClaimDuringAPluginReloadGrantsOnce(t *testing.T) {
 		if claimErr != nil && !isRefusal(claimErr) {
 			t.Logf("round %d: %v", round, claimErr)
 		}
-		state := f.readRequest(f.alice, id)["state"]
+		state := f.readRequest(f.alice, id).State
 		if claimErr == nil && state != "active" {
 			t.Errorf("round %d: the claim reports success and the request is %v", round, state)
 		}
@@ -148,9 +144,7 @@ func TestClaimDuringAPluginReloadGrantsOnce(t *testing.T) {
 			f.claim(f.alice, id)
 		}
 		granted++
-		if _, err := f.writeAs(f.alice, "claim/"+id, nil); !isRefusal(err) {
-			t.Errorf("round %d: the second claim of a granted request is answered with %v", round, err)
-		}
+		f.wantClaimRefused(id, "active")
 	}
 	tokens, err := f.mount.GrantTokens(t.Context())
 	must(t, err)

@@ -1,22 +1,26 @@
 package engine_test
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func TestConfigKeepsFieldsThatAreNotWrittenAndShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.writeAsAdmin("config", map[string]any{"retention": "7d", "max_pending_per_requester": 5})
-	f.writeAsAdmin("config", map[string]any{"auditor_group_ids": f.dba.ID})
-	config, err := f.mount.Read(t.Context(), "config")
+	f.must(f.operated().ChangeConfig(t.Context(), map[string]any{"retention": "7d", "max_pending_per_requester": 5}))
+	f.must(f.operated().ChangeConfig(t.Context(), map[string]any{"auditor_group_ids": f.dba.ID}))
+	config, err := f.readRaw(f.Root(), "config", nil) // a secret would not be in the client's answer
 	must(t, err)
 	for field, want := range map[string]string{
 		"address": f.Address(), "role_id": f.mount.RoleID, "token_role": f.mount.TokenRole, "auth_mount": "approle",
@@ -46,7 +50,7 @@ func TestStoredSecretIsNeverSentToAnotherServer(t *testing.T) {
 	} {
 		before, err := f.mount.Storage(t.Context())
 		must(t, err)
-		f.wantAdminRefused("config", change)
+		wantRefusal(t, errorOf(f.operated().ChangeConfig(t.Context(), change)))
 		after, err := f.mount.Storage(t.Context())
 		must(t, err)
 		if before["config"] != after["config"] {
@@ -61,7 +65,7 @@ func TestStoredSecretIsNeverSentToAnotherServer(t *testing.T) {
 func TestConfigThatCannotLogInIsNotStored(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
-	good := map[string]any{"address": f.Address(), "role_id": f.mount.RoleID, "secret_id": f.mount.SecretID, "token_role": f.mount.TokenRole}
+	good := connectTo(f.Address(), f.mount)
 	for field, c := range map[string]struct{ value, says string }{
 		"secret_id":  {"wrong", "AppRole"},
 		"address":    {"vault:8200", "address"},
@@ -70,78 +74,68 @@ func TestConfigThatCannotLogInIsNotStored(t *testing.T) {
 		"auth_mount": {"nowhere", "AppRole"},
 		"client_key": {"key without certificate", "client_cert"},
 	} {
-		bad := map[string]any{}
-		for name, value := range good {
-			bad[name] = value
-		}
+		bad := maps.Clone(good)
 		bad[field] = c.value
-		f.wantAdminRefused("config", bad, c.says)
+		wantRefusal(t, errorOf(f.operated().ChangeConfig(t.Context(), bad)), c.says)
 	}
-	f.wantAdminRefused("config", map[string]any{"address": f.Address()}, "role_id")
-	config, err := f.mount.Read(t.Context(), "config")
-	must(t, err)
-	if config != nil {
-		t.Errorf("stored: %v", config.Data)
+	wantRefusal(t, errorOf(f.operated().ChangeConfig(t.Context(), map[string]any{"address": f.Address()})), "role_id")
+	if config, err := f.operated().Config(t.Context()); !errors.Is(err, client.ErrAbsent) {
+		t.Errorf("stored: %+v (%v)", config, err)
 	}
-	f.writeAsAdmin("config", good)
+	f.must(f.operated().ChangeConfig(t.Context(), good))
 }
 
 func TestConfigWarnsOfMissingCapabilitiesWithThePolicyLine(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	answer := f.writeAsAdmin("config", map[string]any{"retention": "1h"})
-	warnings := strings.Join(answer.Warnings, "\n")
-	if !strings.Contains(warnings, `path "identity/group/id/*" { capabilities = ["read"] }`) {
-		t.Errorf("the warnings do not name the optional capability: %s", warnings)
-	}
-	if strings.Contains(warnings, "may not") {
-		t.Errorf("the warnings say that the documented policy is not enough: %s", warnings)
+	warnings, err := f.operated().ChangeConfig(t.Context(), map[string]any{"retention": "1h"})
+	must(t, err)
+	wantWarning(t, warnings, `path "identity/group/id/*" { capabilities = ["read"] }`)
+	if strings.Contains(fmt.Sprint(warnings), "may not") {
+		t.Errorf("the warnings say that the documented policy is not enough: %q", warnings)
 	}
 	must(t, f.Policy(t.Context(), f.mount.EnginePolicy, strings.ReplaceAll(
 		vaulttest.EnginePolicy(f.mount.TokenRole, f.mount.AppRole), `path "sys/leases/revoke"`, `path "sys/leases/none"`)))
-	answer = f.writeAsAdmin("config", map[string]any{"retention": "2h"})
-	if warnings := strings.Join(answer.Warnings, "\n"); !strings.Contains(warnings, `may not update sys/leases/revoke; give it: path "sys/leases/revoke" { capabilities = ["create", "update"] }`) {
-		t.Errorf("the warnings do not name the missing capability: %s", warnings)
-	}
+	warnings, err = f.operated().ChangeConfig(t.Context(), map[string]any{"retention": "2h"})
+	must(t, err)
+	wantWarning(t, warnings, `may not update sys/leases/revoke; give it: path "sys/leases/revoke" { capabilities = ["create", "update"] }`)
 }
 
 func TestRotationDestroysTheReplacedSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	f.addOTPRole("one", newPolicy(1))
 	old := map[string]any{"role_id": f.mount.RoleID, "secret_id": f.mount.SecretID}
 	must(t, f.loginAppRole(old))
-	f.writeAsAdmin("config/rotate-root", nil)
+	f.must(f.operated().RotateRoot(t.Context()))
 	if f.loginAppRole(old) == nil {
 		t.Error("the replaced secret_id still works")
 	}
 	f.endEngineTokens() // so that it logs in with the stored secret
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob)
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob)
 	f.claim(f.alice, id)
 }
 
 func TestStatusShowsThatTheEngineCannotLogIn(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob)
+	f.addOTPRole("one", newPolicy(1))
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob)
 	_, err := f.Root().Logical().WriteWithContext(t.Context(), "auth/approle/role/"+f.mount.AppRole+"/secret-id/destroy",
 		map[string]any{"secret_id": f.mount.SecretID})
 	must(t, err)
 	f.endEngineTokens()
-	f.wantRefused(f.alice, "claim/"+id, nil, "logging in to Vault by AppRole")
-	status, err := f.mount.Read(t.Context(), "status")
-	must(t, err)
-	problem := fmt.Sprint(status.Data["login_problem"])
-	if status.Data["logged_in"] != false || status.Data["token_expires_at"] != "" || !strings.Contains(problem, "logging in to Vault by AppRole") {
-		t.Errorf("the status is %v", status.Data)
+	f.wantClaimRefused(id, "logging in to Vault by AppRole")
+	status := f.readStatus()
+	if status.LoggedIn || !status.TokenExpiresAt.IsZero() || !strings.Contains(status.LoginProblem, "logging in to Vault by AppRole") {
+		t.Errorf("the status is %+v", status)
 	}
 	secret, err := f.mount.NewSecretID(t.Context())
 	must(t, err)
-	f.writeAsAdmin("config", map[string]any{"secret_id": secret})
-	f.wantStatus("logged_in", "true")
+	f.must(f.operated().ChangeConfig(t.Context(), map[string]any{"secret_id": secret}))
+	if status := f.readStatus(); !status.LoggedIn {
+		t.Errorf("with another secret the status is %+v", status)
+	}
 	f.claim(f.alice, id)
 }
 
@@ -153,16 +147,14 @@ func (f *fixture) loginAppRole(credentials map[string]any) error {
 func TestConfigCannotBeDeletedWhileGrantsLive(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob)
+	f.addOTPRole("one", newPolicy(1))
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob)
 	f.claim(f.alice, id)
-	wantRefusal(t, f.mount.Delete(t.Context(), "config"), id)
-	f.mustWriteAs(f.alice, "revoke", map[string]any{"id": id})
-	must(t, f.mount.Delete(t.Context(), "config"))
-	id = f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob)
-	f.wantRefused(f.alice, "claim/"+id, nil, "not configured")
+	wantRefusal(t, f.operated().DeleteConfig(t.Context()), id)
+	f.revoke(f.alice, id)
+	must(t, f.operated().DeleteConfig(t.Context()))
+	id = f.askApproved(wire.Ask{Role: "otp"}, f.bob)
+	f.wantClaimRefused(id, "not configured")
 }
 
 func TestEngineIgnoresItsServersEnvironment(t *testing.T) {
@@ -173,13 +165,12 @@ func TestEngineIgnoresItsServersEnvironment(t *testing.T) {
 		`VAULT_HEADERS={"X-Vault-Token":"x"}`,
 	}})
 	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob)
+	f.addOTPRole("one", newPolicy(1))
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob)
 	credential := f.claim(f.alice, id)
 	if credential.Data["key"] == nil {
 		t.Errorf("the claim answers %v", credential.Data)
 	}
-	f.mustWriteAs(f.alice, "revoke", map[string]any{"id": id})
+	f.revoke(f.alice, id)
 	f.wantState(id, "ended")
 }

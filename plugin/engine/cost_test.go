@@ -56,9 +56,7 @@ func TestOperationsStayWithinTheirBudgetOfCalls(t *testing.T) {
 	short, err := f.EnableDatabase(t.Context(), "database-"+f.mount.Path, vaulttest.SharedPostgres(t), "short", time.Minute, 24*time.Hour)
 	must(t, err)
 	must(t, f.mount.AllowGrants(t.Context(), long.Policy, short.Policy))
-	write("", "config", map[string]any{
-		"address": engine.Address, "role_id": f.mount.RoleID, "secret_id": f.mount.SecretID, "token_role": f.mount.TokenRole,
-	})
+	write("", "config", connectTo(engine.Address, f.mount))
 	write("", "approver-groups/dba", map[string]any{"entity_ids": []any{"bob"}})
 	write("", "policies/one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
 	write("", "roles/otp", map[string]any{

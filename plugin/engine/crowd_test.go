@@ -2,15 +2,13 @@ package engine_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/vault/api"
-
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // crowdSize is how many requests are open at the same time. Several people decide on and claim each of them at once.
@@ -24,15 +22,13 @@ func TestConcurrentCallsLoseNoDecisionAndGrantOnce(t *testing.T) {
 	upstream, err := f.EnableSSHOTP(t.Context(), "ssh-"+f.mount.Path, "otp")
 	must(t, err)
 	must(t, f.mount.AllowGrants(t.Context(), upstream.Policy))
-	f.writeAsAdmin("policies/two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	f.must(f.operated().Policies().Write(t.Context(), "two", newPolicy(2)))
 	const roles = 20
 	for n := range roles {
-		f.writeAsAdmin(fmt.Sprintf("roles/otp%d", n), map[string]any{
-			"policy": "two", "path": upstream.Path, "operation": "write", "data": map[string]any{"ip": "127.0.0.1"},
-			"grant_policies": []string{upstream.Policy},
-		})
+		f.must(f.operated().Roles().Write(t.Context(), fmt.Sprint("otp", n), newOTPRole("two", upstream)))
 	}
-	requesters := []*vaulttest.Person{f.alice, f.mallory}
+	requesters := []*client.Client{f.as(f.alice), f.as(f.mallory)}
+	asBob, asCarol, asDave := f.as(f.bob), f.as(f.carol), f.as(dave)
 
 	// tracked is one request and the number of accepted calls about it, by kind.
 	type tracked struct {
@@ -41,47 +37,45 @@ func TestConcurrentCallsLoseNoDecisionAndGrantOnce(t *testing.T) {
 		accepted map[string]int
 	}
 	requests := make([]*tracked, crowdSize)
-	// try makes a call. The engine must accept or refuse it; the test fails on any other error.
-	try := func(l *tracked, name string, person *vaulttest.Person, path string) {
-		_, err := person.Write(context.WithoutCancel(t.Context()), f.mount.Path+"/"+path, map[string]any{"id": l.id})
-		var response *api.ResponseError
+	// note takes the error of a call. The engine must accept or refuse the call; the test fails on any other error.
+	note := func(l *tracked, name string, err error) {
 		switch {
 		case err == nil:
 			l.mu.Lock()
 			l.accepted[name]++
 			l.mu.Unlock()
-		case !errors.As(err, &response) || response.StatusCode != http.StatusBadRequest:
+		case !isRefusal(err):
 			t.Errorf("request %s: %s: %v", l.id, name, err)
 		}
 	}
 	var crowd sync.WaitGroup
+	ctx := context.WithoutCancel(t.Context())
 	for n := range requests {
 		crowd.Go(func() {
 			requester := requesters[n%len(requesters)]
-			answer, err := requester.Write(t.Context(), f.mount.Path+"/request",
-				map[string]any{"role": fmt.Sprintf("otp%d", n%roles), "reason": "crowd", "ttl": "10m"})
+			request, err := requester.Ask(t.Context(), wire.Ask{Role: fmt.Sprint("otp", n%roles), Reason: "crowd", TTL: 10 * minute})
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			l := &tracked{id: answer.Data["id"].(string), accepted: map[string]int{}}
+			l := &tracked{id: request.ID, accepted: map[string]int{}}
 			requests[n] = l
 			var calls sync.WaitGroup
-			calls.Go(func() { try(l, "bob", f.bob, "approve") })
-			calls.Go(func() { try(l, "carol", f.carol, "approve") })
+			calls.Go(func() { note(l, "bob", errorOf(asBob.Approve(ctx, l.id, ""))) })
+			calls.Go(func() { note(l, "carol", errorOf(asCarol.Approve(ctx, l.id, ""))) })
 			switch n % 4 {
 			case 1:
-				calls.Go(func() { try(l, "denial", dave, "deny") })
+				calls.Go(func() { note(l, "denial", errorOf(asDave.Deny(ctx, l.id, ""))) })
 			case 2:
-				calls.Go(func() { try(l, "dave", dave, "approve") })
+				calls.Go(func() { note(l, "dave", errorOf(asDave.Approve(ctx, l.id, ""))) })
 			case 3:
-				calls.Go(func() { try(l, "cancel", requester, "cancel") })
+				calls.Go(func() { note(l, "cancel", errorOf(requester.Cancel(ctx, l.id))) })
 			}
 			for range 2 {
-				calls.Go(func() { try(l, "claim", requester, "claim/"+l.id) })
+				calls.Go(func() { note(l, "claim", errorOf(requester.Claim(ctx, l.id))) })
 			}
 			calls.Wait()
-			try(l, "claim", requester, "claim/"+l.id)
+			note(l, "claim", errorOf(requester.Claim(ctx, l.id)))
 		})
 	}
 	crowd.Wait()
@@ -91,9 +85,10 @@ func TestConcurrentCallsLoseNoDecisionAndGrantOnce(t *testing.T) {
 		if l == nil {
 			continue
 		}
-		shown := f.readRequest(requesters[n%len(requesters)], l.id)
+		shown, err := requesters[n%len(requesters)].Request(t.Context(), l.id)
+		must(t, err)
 		decisions := l.accepted["bob"] + l.accepted["carol"] + l.accepted["dave"] + l.accepted["denial"]
-		if recorded := len(shown["decisions"].([]any)); recorded != decisions {
+		if recorded := len(shown.Decisions); recorded != decisions {
 			t.Errorf("request %s has %d decisions on record; %d were accepted", l.id, recorded, decisions)
 		}
 		approvals := l.accepted["bob"] + l.accepted["carol"] + l.accepted["dave"]
@@ -111,8 +106,8 @@ func TestConcurrentCallsLoseNoDecisionAndGrantOnce(t *testing.T) {
 		case approvals >= 2:
 			want = "active" // the last claim came after all other calls, so it must have succeeded
 		}
-		if shown["state"] != want {
-			t.Errorf("request %s is %v after %v, want %s", l.id, shown["state"], l.accepted, want)
+		if shown.State != want {
+			t.Errorf("request %s is %v after %v, want %s", l.id, shown.State, l.accepted, want)
 		}
 	}
 	tokens, err := f.mount.GrantTokens(t.Context())

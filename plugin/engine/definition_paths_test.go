@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -13,35 +14,35 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/engine/enginetest"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func TestEveryPathRefusesUnknownFieldsByName(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.addOTPRole("one", newPolicy(1))
+	id := f.ask(f.alice, wire.Ask{Role: "otp"})
 	before, err := f.mount.Storage(t.Context())
 	must(t, err)
 	unknown := map[string]any{"quorum": 0}
 	for _, path := range []string{
 		"config", "config/rotate-root", "approver-groups/dba", "approver-groups/new", "policies/one", "policies/new", "roles/otp", "roles/new", "tidy",
 	} {
-		f.wantAdminRefused(path, unknown, "quorum: unknown field", "accepted")
+		wantRefusal(t, errorOf(f.writeRaw(f.Root(), path, unknown)), "quorum: unknown field", "accepted")
 	}
 	for _, path := range []string{"request", "request/otp", "approve", "deny", "withdraw", "cancel", "claim", "claim/" + id, "revoke"} {
-		f.wantRefused(f.alice, path, unknown, "quorum: unknown field", "accepted")
+		wantRefusal(t, errorOf(f.writeRaw(f.alice.Client, path, unknown)), "quorum: unknown field", "accepted")
 	}
 	query := map[string][]string{"quorum": {"0"}}
 	for _, path := range []string{"config", "status", "approver-groups/dba", "policies/one", "policies/one/check", "roles/otp", "requests/" + id} {
-		_, err := f.Root().Logical().ReadWithDataWithContext(t.Context(), f.mount.Path+"/"+path, query)
-		wantRefusal(t, err, "quorum: unknown field")
+		wantRefusal(t, errorOf(f.readRaw(f.Root(), path, query)), "quorum: unknown field")
 	}
 	query["list"] = []string{"true"}
 	for _, path := range []string{"approver-groups", "policies", "roles", "requests", "inbox"} {
-		_, err := f.Root().Logical().ReadWithDataWithContext(t.Context(), f.mount.Path+"/"+path, query)
-		wantRefusal(t, err, "quorum: unknown field")
+		wantRefusal(t, errorOf(f.readRaw(f.Root(), path, query)), "quorum: unknown field")
 	}
 	after, err := f.mount.Storage(t.Context())
 	must(t, err)
@@ -53,41 +54,36 @@ func TestEveryPathRefusesUnknownFieldsByName(t *testing.T) {
 func TestListsDescribeTheirEntries(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}, "description": "one of them", "max_ttl": "2h"})
-	f.writeAsAdmin("roles/otp", map[string]any{"description": "a host"})
-	f.writeAsAdmin("approver-groups/dba", map[string]any{"description": "who knows the tables", "entity_ids": f.bob.EntityID})
-	for path, want := range map[string]map[string]map[string]string{
-		"approver-groups": {"dba": {"description": "who knows the tables", "entity_ids": "1", "identity_group_ids": "1"}},
-		"policies":        {"one": {"description": "one of them", "rules": "1", "max_ttl": "7200"}},
-		"roles":           {"otp": {"description": "a host", "policy": "one", "grant_type": "secret"}},
-	} {
-		answer, err := f.Root().Logical().ListWithContext(t.Context(), f.mount.Path+"/"+path)
-		must(t, err)
-		info := answer.Data["key_info"].(map[string]any)
-		if len(info) != len(want) || len(answer.Data["keys"].([]any)) != len(want) {
-			t.Errorf("%s lists %v", path, answer.Data)
-		}
-		for name, fields := range want {
-			for field, value := range fields {
-				if got := fmt.Sprint(info[name].(map[string]any)[field]); got != value {
-					t.Errorf("%s %q has the %s %s, want %s", path, name, field, got, value)
-				}
-			}
+	policy := newPolicy(1)
+	policy.Description, policy.MaxTTL = "one of them", 2*hour
+	f.addOTPRole("one", policy)
+	f.must(f.operated().Roles().Change(t.Context(), "otp", map[string]any{"description": "a host"}))
+	f.must(f.operated().ApproverGroups().Change(t.Context(), "dba", map[string]any{"description": "who knows the tables", "entity_ids": f.bob.EntityID}))
+	groups, err := f.operated().ApproverGroups().List(t.Context())
+	must(t, err)
+	wantEqual(t, groups, map[string]wire.ApproverGroupSummary{"dba": {EntityIDs: 1, IdentityGroupIDs: 1, Description: "who knows the tables"}})
+	policies, err := f.operated().Policies().List(t.Context())
+	must(t, err)
+	wantEqual(t, policies, map[string]wire.PolicySummary{"one": {Rules: 1, MaxTTL: 2 * hour, Description: "one of them"}})
+	roles, err := f.operated().Roles().List(t.Context())
+	must(t, err)
+	wantEqual(t, roles, map[string]wire.RoleSummary{"otp": {GrantType: "secret", Policy: "one", Description: "a host"}})
+
+	ask := wire.Ask{Role: "otp", TTL: 10 * minute, Reason: "why not"}
+	id := f.ask(f.alice, ask)
+	for _, page := range []client.Page{f.wantRequests(f.bob, wire.Query{}, id), f.wantInbox(f.bob, wire.Page{}, id)} {
+		got := page.Requests[0]
+		if got.Role != ask.Role || got.TTL != ask.TTL || got.Reason != ask.Reason || got.State != "pending" || got.Requester != f.alice.Name ||
+			got.Operation != "write" || got.Path != "ssh-"+f.mount.Path+"/creds/otp" || got.Data["ip"] != "127.0.0.1" || got.CannotBeTakenBack {
+			t.Errorf("a list shows %+v", got)
 		}
 	}
-	id := f.ask(f.alice, map[string]any{"role": "otp", "ttl": "10m", "reason": "why not"})
-	for _, path := range []string{"requests", "inbox"} {
-		answer, err := f.bob.List(t.Context(), f.mount.Path+"/"+path)
-		must(t, err)
-		shown := answer.Data["key_info"].(map[string]any)[id].(map[string]any)
-		for field, want := range map[string]string{
-			"role": "otp", "state": "pending", "requester": f.alice.Name, "reason": "why not", "ttl": "600", "operation": "write",
-			"path": "ssh-" + f.mount.Path + "/creds/otp", "data": "map[ip:127.0.0.1]", "cannot_be_taken_back": "false",
-		} {
-			if got := fmt.Sprint(shown[field]); got != want {
-				t.Errorf("%s shows the %s %s, want %s", path, field, got, want)
-			}
-		}
+}
+
+func wantEqual[T any](t *testing.T, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
@@ -102,7 +98,7 @@ func TestHelpDescribesEveryField(t *testing.T) {
 		"config", "config/rotate-root", "status", "tidy", "approver-groups", "approver-groups/x", "policies", "policies/x", "policies/x/check", "roles", "roles/x",
 		"request", "request/x", "requests", "requests/x", "inbox", "approve", "deny", "withdraw", "cancel", "claim", "claim/x", "revoke",
 	} {
-		answer, err := f.Root().Logical().ReadWithDataWithContext(t.Context(), f.mount.Path+"/"+path, map[string][]string{"help": {"1"}})
+		answer, err := f.readRaw(f.Root(), path, map[string][]string{"help": {"1"}})
 		must(t, err)
 		text := fmt.Sprint(answer.Data["help"])
 		for _, field := range helpField.FindAllStringSubmatch(text, -1) {
@@ -191,7 +187,7 @@ func TestFieldsMeanTheSameFromTheCommandLineAndInJSON(t *testing.T) {
 	f := newFixture(t, vaulttest.MountOptions{})
 	read := func(path string) map[string]any {
 		t.Helper()
-		secret, err := f.mount.Read(t.Context(), path)
+		secret, err := f.readRaw(f.Root(), path, nil)
 		must(t, err)
 		for _, field := range []string{"version", "updated_at", "name"} {
 			delete(secret.Data, field)
@@ -219,7 +215,7 @@ func TestFieldsMeanTheSameFromTheCommandLineAndInJSON(t *testing.T) {
 	for _, path := range []string{"approver-groups/x", "policies/x", "roles/x"} {
 		var first string
 		for n, form := range forms[path] {
-			f.writeAsAdmin(path, form)
+			f.must(f.writeRaw(f.Root(), path, form))
 			got := asText(t, read(path))
 			if n == 0 {
 				first = got
@@ -237,16 +233,16 @@ func TestFieldsMeanTheSameFromTheCommandLineAndInJSON(t *testing.T) {
 		"roles/x  ":   `{"data": {"n": 12345678901234567890}}`,
 		"config":      `{"max_pending_per_requester": 2.5}`,
 	} {
-		request := f.Root().NewRequest(http.MethodPut, "/v1/"+f.mount.Path+"/"+strings.TrimSpace(path))
-		request.BodyBytes = []byte(body)
-		_, err := f.Root().RawRequestWithContext(t.Context(), request) //nolint:staticcheck // the only way to send a body as it is
-		wantRefusal(t, err, strings.Split(body, `"`)[1])
+		status, answer := f.sendRaw(f.Root(), http.MethodPut, strings.TrimSpace(path), body, "")
+		if status != http.StatusBadRequest || !strings.Contains(answer, strings.Split(body, `"`)[1]) {
+			t.Errorf("%s %s is answered with %d %s", path, body, status, answer)
+		}
 	}
 	// Approvers would see these numbers differently from how they are sent.
 	for _, number := range []string{"12345678901234567890", "0.12345678901234567890", "1e400", "1e-999999999", "-9007199254740993"} {
-		f.wantAdminRefused("roles/x", map[string]any{"data": `{"n": ` + number + `}`}, "data", "number", "string")
+		wantRefusal(t, errorOf(f.operated().Roles().Change(t.Context(), "x", map[string]any{"data": `{"n": ` + number + `}`})), "data", "number", "string")
 	}
-	f.writeAsAdmin("roles/x", map[string]any{"data": `{"n": "12345678901234567890", "share": 0.25}`})
+	f.must(f.operated().Roles().Change(t.Context(), "x", map[string]any{"data": `{"n": "12345678901234567890", "share": 0.25}`}))
 	if got := fmt.Sprint(read("roles/x")["data"]); got != "map[n:12345678901234567890 share:0.25]" {
 		t.Errorf("the data is %s", got)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // badInput is a write that the engine must refuse, and words of the refusal.
@@ -20,8 +21,10 @@ type badInput struct {
 func TestWrongInputIsRefusedNamingTheFieldAndStoresNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{ExtraPolicy: `path "identity/group/id/*" { capabilities = ["read"] }`})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}, "reason_pattern": "INC-[0-9]+.*"})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
+	policy := newPolicy(1)
+	policy.ReasonPattern = "INC-[0-9]+.*"
+	f.addOTPRole("one", policy)
+	id := f.ask(f.alice, wire.Ask{Role: "otp"})
 	rules := func(list ...any) map[string]any { return map[string]any{"rules": list} }
 	role := func(field string, value any) map[string]any {
 		data := map[string]any{"policy": "one", "path": "ssh/creds/x", "grant_policies": "p", "operation": "write"}
@@ -87,10 +90,11 @@ func TestWrongInputIsRefusedNamingTheFieldAndStoresNothing(t *testing.T) {
 		{"approve", map[string]any{"id": id, "comment": long}, []string{"comment", "4096"}},
 		{"claim/not-an-id", map[string]any{}, []string{"id"}},
 	} {
-		_, err := f.writeAs(f.bob, in.path, in.data)
+		by := f.bob.Client
 		if strings.Contains(in.path, "/") && !strings.HasPrefix(in.path, "request") && !strings.HasPrefix(in.path, "claim") {
-			_, err = f.mount.Write(t.Context(), in.path, in.data)
+			by = f.Root()
 		}
+		_, err := f.writeRaw(by, in.path, in.data)
 		t.Run(fmt.Sprintf("%s %.60v", in.path, in.data), func(t *testing.T) { wantRefusal(t, err, in.says...) })
 	}
 	after, err := f.mount.Storage(t.Context())
@@ -103,55 +107,54 @@ func TestWrongInputIsRefusedNamingTheFieldAndStoresNothing(t *testing.T) {
 func TestDefinitionInUseCannotBeDeleted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	wantRefusal(t, f.mount.Delete(t.Context(), "approver-groups/dba"), `policy "one"`)
-	wantRefusal(t, f.mount.Delete(t.Context(), "policies/one"), `role "otp"`)
-	for _, path := range []string{"roles/otp", "policies/one", "approver-groups/dba"} {
-		must(t, f.mount.Delete(t.Context(), path))
-		must(t, f.mount.Delete(t.Context(), path)) // deleting it again succeeds
+	f.addOTPRole("one", newPolicy(1))
+	wantRefusal(t, f.operated().ApproverGroups().Delete(t.Context(), "dba"), `policy "one"`)
+	wantRefusal(t, f.operated().Policies().Delete(t.Context(), "one"), `role "otp"`)
+	for range 2 { // deleting it again succeeds
+		must(t, f.operated().Roles().Delete(t.Context(), "otp"))
+	}
+	for range 2 {
+		must(t, f.operated().Policies().Delete(t.Context(), "one"))
+	}
+	for range 2 {
+		must(t, f.operated().ApproverGroups().Delete(t.Context(), "dba"))
 	}
 }
 
 func TestWriteKeepsOtherFieldsAndRecordsTheWriter(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.writeAsAdmin("policies/p", map[string]any{"rules": `[{"name":"a","approver_groups":["dba"],"approvals":1}]`, "max_ttl": "30m", "description": "first"})
-	read := func() map[string]any {
-		t.Helper()
-		secret, err := f.mount.Read(t.Context(), "policies/p")
-		must(t, err)
-		return secret.Data
+	f.must(f.operated().Policies().Change(t.Context(), "p", map[string]any{
+		"rules": `[{"name":"a","approver_groups":["dba"],"approvals":1}]`, "max_ttl": "30m", "description": "first",
+	}))
+	first, err := f.operated().Policies().Read(t.Context(), "p")
+	must(t, err)
+	want := wire.Policy{
+		Revision: wire.Revision{Version: 1, UpdatedAt: first.UpdatedAt, UpdatedBy: "root"}, Description: "first",
+		Rules:         []wire.Rule{{Name: "a", ApproverGroups: []string{"dba"}, Approvals: 1}},
+		DenyThreshold: 1, RequireReason: true, RequestTTL: 8 * hour, ClaimTTL: hour, DefaultTTL: 30 * minute, MaxTTL: 30 * minute,
 	}
-	first := read()
-	for field, want := range map[string]string{
-		"max_ttl": "1800", "default_ttl": "1800", "claim_ttl": "3600", "request_ttl": "28800", "deny_threshold": "1", "version": "1",
-		"require_reason": "true", "allow_self_approval": "false", "updated_by": "root",
-	} {
-		if got := fmt.Sprint(first[field]); got != want {
-			t.Errorf("%s is %s, want %s", field, got, want)
-		}
-	}
-	f.writeAsAdmin("policies/p", map[string]any{"max_ttl": 7200})
-	second := read()
-	if fmt.Sprintf("%v %v %v %v", second["version"], second["max_ttl"], second["default_ttl"], second["description"]) != "2 7200 3600 first" {
-		t.Errorf("after a second write it is %v", second)
-	}
-	if fmt.Sprint(second["rules"]) != fmt.Sprint(first["rules"]) {
-		t.Errorf("the rules were %v and are %v", first["rules"], second["rules"])
-	}
+	wantEqual(t, first, want)
+	f.must(f.operated().Policies().Change(t.Context(), "p", map[string]any{"max_ttl": 7200}))
+	second, err := f.operated().Policies().Read(t.Context(), "p")
+	must(t, err)
+	want.Version, want.UpdatedAt, want.MaxTTL, want.DefaultTTL = 2, second.UpdatedAt, 2*hour, hour
+	wantEqual(t, second, want)
 }
 
 func TestClaimSendsTheParametersThatApproversSaw(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	f.writeAsAdmin("roles/otp", map[string]any{
+	f.addOTPRole("one", newPolicy(1))
+	f.must(f.operated().Roles().Change(t.Context(), "otp", map[string]any{
 		"data":       `{"ip": "127.0.0.{{.Parameters.host}}"}`,
 		"parameters": `{"host": {"pattern": "[0-9]{1,3}", "required": true, "description": "last number"}}`,
-	})
+	}))
 	for form, parameters := range map[string]any{"k=v": "host=7", "list": []string{"host=7"}, "object": map[string]any{"host": "7"}, "JSON": `{"host": "7"}`} {
-		id := f.ask(f.alice, map[string]any{"role": "otp", "parameters": parameters})
-		if data := f.readRequest(f.bob, id)["data"].(map[string]any); data["ip"] != "127.0.0.7" {
+		asked, err := f.writeRaw(f.alice.Client, "request", map[string]any{"role": "otp", "reason": "x", "parameters": parameters})
+		must(t, err)
+		id := asked.Data["id"].(string)
+		if data := f.readRequest(f.bob, id).Data; data["ip"] != "127.0.0.7" {
 			t.Errorf("given as %s, approvers see %v", form, data)
 		}
 		f.approve(id, f.bob)
@@ -160,12 +163,13 @@ func TestClaimSendsTheParametersThatApproversSaw(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"host=", "host=7/../8", "host={{.TTL}}", "host=7\n", "host=1234", "hosts=7"} {
-		f.wantRefused(f.alice, "request", map[string]any{"role": "otp", "reason": "x", "parameters": bad}, "parameters")
+		_, err := f.writeRaw(f.alice.Client, "request", map[string]any{"role": "otp", "reason": "x", "parameters": bad})
+		wantRefusal(t, err, "parameters")
 	}
 	// The engine shows a text unchanged.
 	html := `<script>alert("x")</script> {{.TTL}} ../..` + "\nsecond line"
-	id := f.ask(f.alice, map[string]any{"role": "otp", "reason": html, "parameters": "host=1"})
-	if shown := f.readRequest(f.bob, id)["reason"]; shown != html {
+	id := f.ask(f.alice, wire.Ask{Role: "otp", Reason: html, Parameters: map[string]string{"host": "1"}})
+	if shown := f.readRequest(f.bob, id).Reason; shown != html {
 		t.Errorf("the reason is shown as %q", shown)
 	}
 }
@@ -173,13 +177,13 @@ func TestClaimSendsTheParametersThatApproversSaw(t *testing.T) {
 func TestTidyRemovesOnlyEndedRequests(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{Config: map[string]any{"retention": "1s"}})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	kept := f.ask(f.alice, map[string]any{"role": "otp"})
-	over := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.mustWriteAs(f.alice, "cancel", map[string]any{"id": over})
+	f.addOTPRole("one", newPolicy(1))
+	kept := f.ask(f.alice, wire.Ask{Role: "otp"})
+	over := f.ask(f.alice, wire.Ask{Role: "otp"})
+	f.must(f.as(f.alice).Cancel(t.Context(), over))
 	vaulttest.Eventually(t, "the ended request to be removed", func(context.Context) error {
-		f.writeAsAdmin("tidy", nil)
-		if f.readRequest(f.alice, over) != nil {
+		f.must(f.operated().Tidy(t.Context()))
+		if f.sees(f.alice, over) {
 			return fmt.Errorf("it is still there")
 		}
 		return nil
@@ -238,26 +242,33 @@ func TestWritesWarnOfUnknownGroupsAndPolicies(t *testing.T) {
 	must(t, f.Policy(t.Context(), f.mount.EnginePolicy, vaulttest.EnginePolicy(f.mount.TokenRole, f.mount.AppRole)+
 		`path "identity/group/id/*" { capabilities = ["read"] }
 		path "auth/token/roles/`+f.mount.TokenRole+`" { capabilities = ["read"] }`))
-	upstream := f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	upstream := f.addOTPRole("one", newPolicy(1))
 	groups := []string{f.dba.ID, "database-admins"}
-	for path, c := range map[string]struct {
-		data  map[string]any
-		warns string
-	}{
-		"approver-groups/other": {map[string]any{"identity_group_ids": groups}, `identity_group_ids: Vault knows no identity group with the id "database-admins"`},
-		"config":                {map[string]any{"auditor_group_ids": groups}, `auditor_group_ids: Vault knows no identity group with the id "database-admins"`},
-		"roles/other": {map[string]any{"policy": "one", "path": "a/b", "grant_policies": []string{upstream.Policy, "other"}, "requester_identity_group_ids": groups},
-			`grant_policies: token role "` + f.mount.TokenRole + `" does not allow "other", so every claim will fail until its allowed_policies list it; ` +
-				`requester_identity_group_ids: Vault knows no identity group with the id "database-admins"`},
+	const unknownGroup = `identity_group_ids: Vault knows no identity group with the id "database-admins"`
+	role := newRole("one", &vaulttest.Upstream{Path: "a/b", Policy: upstream.Policy})
+	role.GrantPolicies, role.RequesterIdentityGroupIDs = append(role.GrantPolicies, "other"), groups
+	for warns, write := range map[string]func() ([]string, error){
+		unknownGroup: func() ([]string, error) {
+			return f.operated().ApproverGroups().Write(t.Context(), "other", wire.ApproverGroup{IdentityGroupIDs: groups})
+		},
+		strings.Replace(unknownGroup, "identity_group", "auditor_group", 1): func() ([]string, error) {
+			return f.operated().ChangeConfig(t.Context(), map[string]any{"auditor_group_ids": groups})
+		},
+		`grant_policies: token role "` + f.mount.TokenRole + `" does not allow "other", so every claim will fail until its ` +
+			`allowed_policies list it; requester_` + unknownGroup: func() ([]string, error) {
+			return f.operated().Roles().Write(t.Context(), "other", role)
+		},
 	} {
-		answer := f.writeAsAdmin(path, c.data)
-		if answer == nil || !strings.HasPrefix(strings.Join(answer.Warnings, "; "), c.warns) {
-			t.Errorf("%s is answered with %v, want a warning: %s", path, answer, c.warns)
+		warnings, err := write()
+		must(t, err)
+		if !strings.HasPrefix(strings.Join(warnings, "; "), warns) {
+			t.Errorf("the warnings are %q, want %s", warnings, warns)
 		}
 	}
 	must(t, f.mount.WriteTokenRole(t.Context(), map[string]any{"allowed_policies": []string{}, "allowed_policies_glob": "oth*,ssh-*"}))
-	answer := f.writeAsAdmin("roles/other", map[string]any{"requester_identity_group_ids": f.dba.ID})
-	if answer != nil {
-		t.Errorf("known groups and policies give the warnings %q", answer.Warnings)
+	warnings, err := f.operated().Roles().Change(t.Context(), "other", map[string]any{"requester_identity_group_ids": f.dba.ID})
+	must(t, err)
+	if len(warnings) > 0 {
+		t.Errorf("known groups and policies give the warnings %q", warnings)
 	}
 }

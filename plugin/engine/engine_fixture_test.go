@@ -13,6 +13,7 @@ import (
 
 	"github.com/vault-jit/vault-jit/plugin/engine/enginetest"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // engineFixture adds an engine inside the test process, every call of which passes through the test. It has a role "otp"
@@ -31,9 +32,7 @@ func newEngineFixture(t testing.TB, step enginetest.Step) *engineFixture {
 	f.engine, err = enginetest.New(t.Context(), f.Address(), step, "alice", "bob")
 	must(t, err)
 	t.Cleanup(f.engine.Close)
-	f.mustCall("", "config", map[string]any{
-		"address": f.engine.Address, "role_id": f.mount.RoleID, "secret_id": f.mount.SecretID, "token_role": f.mount.TokenRole,
-	})
+	f.mustCall("", "config", connectTo(f.engine.Address, f.mount))
 	f.mustCall("", "approver-groups/dba", map[string]any{"entity_ids": "bob"})
 	f.mustCall("", "policies/one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
 	f.mustCall("", "roles/otp", map[string]any{
@@ -94,11 +93,19 @@ func (f *engineFixture) start(ctx context.Context, who, path string, data map[st
 }
 
 // read reads a request as alice.
-func (f *engineFixture) read(id string) map[string]any {
+func (f *engineFixture) read(id string) wire.Request {
 	f.t.Helper()
-	answer, err := f.engine.Call(f.t.Context(), logical.ReadOperation, "alice", "requests/"+id, nil)
-	must(f.t, err)
-	return answer.Data
+	return readFrom(f.t, f.engine, id)
+}
+
+// readFrom reads a request of an engine inside the test process as alice.
+func readFrom(t testing.TB, engine *enginetest.Engine, id string) wire.Request {
+	t.Helper()
+	answer, err := engine.Call(t.Context(), logical.ReadOperation, "alice", "requests/"+id, nil)
+	must(t, err)
+	request, err := wire.Read[wire.Request](answer.Data)
+	must(t, err)
+	return request
 }
 
 // pauser pauses the engine at chosen calls.

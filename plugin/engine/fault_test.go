@@ -12,6 +12,7 @@ import (
 
 	"github.com/vault-jit/vault-jit/plugin/engine/enginetest"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // fault is one way in which a storage or HTTP call of the engine can fail.
@@ -99,16 +100,12 @@ func newFaultFixture(t *testing.T) (*faultFixture, *vaulttest.Postgres) {
 	f.engine, err = enginetest.New(t.Context(), outside.Address(), f.step, "alice", "bob")
 	must(t, err)
 	t.Cleanup(f.engine.Close)
-	f.mustWrite("", "config", map[string]any{
-		"address": f.engine.Address, "role_id": mount.RoleID, "secret_id": mount.SecretID, "token_role": mount.TokenRole,
-	})
+	f.mustWrite("", "config", connectTo(f.engine.Address, mount))
 	f.mustWrite("", "approver-groups/dba", map[string]any{"entity_ids": []any{"bob"}})
 	f.mustWrite("", "policies/one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	role, err := mount.Read(t.Context(), "roles/db")
+	role, err := outside.operated().Roles().Read(t.Context(), "db")
 	must(t, err)
-	f.mustWrite("", "roles/db", map[string]any{
-		"policy": "one", "path": role.Data["path"], "grant_policies": role.Data["grant_policies"],
-	})
+	f.mustWrite("", "roles/db", map[string]any{"policy": "one", "path": role.Path, "grant_policies": role.GrantPolicies})
 	return f, pg
 }
 
@@ -124,16 +121,9 @@ func (f *faultFixture) mustWrite(who, path string, data map[string]any) *logical
 	return response
 }
 
-func (f *faultFixture) readRequest(id string) map[string]any {
+func (f *faultFixture) readRequest(id string) wire.Request {
 	f.t.Helper()
-	response, err := f.engine.Call(f.t.Context(), logical.ReadOperation, "alice", "requests/"+id, nil)
-	must(f.t, err)
-	return response.Data
-}
-
-func (f *faultFixture) readState(id string) string {
-	f.t.Helper()
-	return f.readRequest(id)["state"].(string)
+	return readFrom(f.t, f.engine, id)
 }
 
 // makeApproved makes an approved request for a window of the given seconds, and returns its id.
@@ -203,12 +193,12 @@ func TestEverythingOfAnInterruptedClaimEndsWithItsWindow(t *testing.T) {
 				t.Errorf("%s: the claim reports success", what)
 			}
 			second, err := f.write("alice", "claim/"+id, nil)
-			switch state := f.readState(id); {
+			switch state := f.readRequest(id).State; {
 			case err == nil && state == "active":
 			case err != nil && state == "ended":
 				// The grant was recorded and only the answer to that write was lost. A request is granted once, so it
 				// cannot be claimed again. Nobody got the credential, so the engine ended it.
-				if reason := f.readRequest(id)["grant"].(map[string]any)["end_reason"]; reason != "claim_failed" {
+				if reason := f.readRequest(id).Grant.EndReason; reason != "claim_failed" {
 					t.Errorf("%s: the end is for %v", what, reason)
 				}
 				if users, _ := f.countLeft(t.Context(), pg); users > 0 {
@@ -258,7 +248,7 @@ func TestAbandonedClaimIsCleanedUpByThePeriodicWork(t *testing.T) {
 		},
 		func() { id = f.makeApproved(3600) },
 		func(what string, _ error) {
-			if f.readState(id) == "active" {
+			if f.readRequest(id).State == "active" {
 				f.mustWrite("alice", "revoke", map[string]any{"id": id})
 			}
 			must(t, f.engine.Periodic(t.Context()))
@@ -291,12 +281,11 @@ func TestInterruptedEndIsCompletedByThePeriodicWork(t *testing.T) {
 	}
 	check := func(what string, _ error) {
 		must(t, f.engine.Periodic(t.Context()))
-		if f.readState(id) == "active" { // the engine recorded nothing, so the caller repeats the call
+		if f.readRequest(id).State == "active" { // the engine recorded nothing, so the caller repeats the call
 			f.mustWrite("alice", "revoke", map[string]any{"id": id})
 		}
-		grant := f.readRequest(id)["grant"].(map[string]any)
-		if grant["revocation"] != "confirmed" {
-			t.Errorf("%s: the end is %v", what, grant)
+		if grant := f.readRequest(id).Grant; grant.Revocation != "confirmed" {
+			t.Errorf("%s: the end is %+v", what, grant)
 		}
 		if users, tokens := f.countLeft(t.Context(), pg); users+tokens > 0 {
 			t.Errorf("%s: %d database users and %d grant tokens are left", what, users, tokens)

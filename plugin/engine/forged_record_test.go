@@ -2,15 +2,17 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // forge edits a stored entry without the engine's knowledge.
@@ -31,8 +33,8 @@ func (f *fixture) restartPlugin() {
 	f.t.Helper()
 	must(f.t, f.Nodes[0].KillPlugin())
 	vaulttest.Eventually(f.t, "the plugin to be started again", func(ctx context.Context) error {
-		if _, err := f.Root().Logical().ReadWithContext(ctx, f.mount.Path+"/roles/none"); err != nil {
-			return err
+		if _, err := f.operated().Roles().Read(ctx, "none"); !errors.Is(err, client.ErrAbsent) {
+			return fmt.Errorf("reading an absent role: %w", err)
 		}
 		_, err := f.Nodes[0].PluginPIDs()
 		return err
@@ -60,9 +62,7 @@ func TestUnreadableRecordGivesNothingAndBlocksNoOtherRequest(t *testing.T) {
 	pg := vaulttest.NewPostgres(t)
 	f.addDatabaseRoleOn(pg)
 	ask := func(people ...*vaulttest.Person) string {
-		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-		f.approve(id, people...)
-		return id
+		return f.askApproved(wire.Ask{Role: "db", TTL: 10 * minute}, people...)
 	}
 	forged, later, sound := ask(f.bob, f.carol), ask(f.bob, f.carol), ask(f.bob)
 	active := ask(f.bob, f.carol)
@@ -73,34 +73,28 @@ func TestUnreadableRecordGivesNothingAndBlocksNoOtherRequest(t *testing.T) {
 	f.restartPlugin()
 
 	for id, says := range map[string]string{forged: "digest", later: "version 2", active: "damaged"} {
-		for _, path := range []string{"claim/" + id, "approve", "revoke", "cancel"} {
-			_, err := f.writeAs(f.alice, path, map[string]any{"id": id})
+		alice := f.as(f.alice)
+		_, _, revoking := alice.Revoke(t.Context(), id)
+		for _, err := range []error{
+			errorOf(alice.Claim(t.Context(), id)), errorOf(alice.Approve(t.Context(), id, "")), revoking,
+			errorOf(alice.Cancel(t.Context(), id)), errorOf(alice.Request(t.Context(), id)),
+		} {
 			wantFault(t, err, "it cannot be understood", says)
 		}
-		_, err := f.alice.Read(t.Context(), f.mount.Path+"/requests/"+id)
-		wantFault(t, err, "it cannot be understood", says)
 	}
 	if tokens, err := f.mount.GrantTokens(t.Context()); err != nil || len(tokens) != 1 {
 		t.Errorf("%d grant tokens, %v", len(tokens), err)
 	}
 
 	// Other requests go on, and the status shows the unreadable ones.
-	f.wantKeys(f.alice, "requests", nil, sound)
-	f.wantKeys(f.carol, "inbox", nil, sound)
+	f.wantRequests(f.alice, wire.Query{}, sound)
+	f.wantInbox(f.carol, wire.Page{}, sound)
 	f.approve(sound, f.carol)
 	other := f.claim(f.alice, sound)
 	f.wantLogin(pg, other, true)
-	f.mustWriteAs(f.alice, "revoke", map[string]any{"id": sound})
-	status, err := f.mount.Read(t.Context(), "status")
-	must(t, err)
-	var shown []string
-	for _, id := range status.Data["unconfirmed_ids"].([]any) {
-		shown = append(shown, fmt.Sprint(id))
-	}
-	if want := []string{forged, later, active}; !slices.Equal(shown, want) {
-		t.Errorf("status shows %v, want %v", shown, want)
-	}
-	wantRefusal(t, f.mount.Delete(t.Context(), "config"), "not known to have ended")
+	f.revoke(f.alice, sound)
+	wantEqual(t, f.readStatus().UnconfirmedIDs, []string{forged, later, active})
+	wantRefusal(t, f.operated().DeleteConfig(t.Context()), "not known to have ended")
 
 	// Revoking the lease ends a grant whose record cannot be understood, and Vault then forgets the lease.
 	must(t, f.Root().Sys().RevokeWithOptions(&api.RevokeOptions{LeaseID: credential.LeaseID, Sync: true}))
@@ -116,9 +110,8 @@ func TestUnreadableRecordGivesNothingAndBlocksNoOtherRequest(t *testing.T) {
 func TestDamagedDefinitionStopsClaims(t *testing.T) {
 	cluster := vaulttest.New(t, vaulttest.Options{LogLevel: "error"})
 	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob)
+	f.addOTPRole("one", newPolicy(1))
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob)
 	stored, err := f.mount.Storage(t.Context())
 	must(t, err)
 	for key, edit := range map[string]func(string) string{
@@ -129,7 +122,7 @@ func TestDamagedDefinitionStopsClaims(t *testing.T) {
 	} {
 		f.forge(key, edit)
 		f.restartPlugin()
-		_, err := f.writeAs(f.alice, "claim/"+id, nil)
+		_, err := f.as(f.alice).Claim(t.Context(), id)
 		wantFault(t, err, "it cannot be understood", key)
 		if strings.Contains(err.Error(), f.mount.SecretID) {
 			t.Errorf("%s: the error shows the engine's secret", key)
@@ -144,21 +137,20 @@ func TestDamagedDefinitionStopsClaims(t *testing.T) {
 func TestUnreadableEndedRecordIsKeptAndBlocksNoOtherRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{Config: map[string]any{"retention": "1s"}})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	f.addOTPRole("one", newPolicy(1))
 	makeCancelled := func() string {
-		id := f.ask(f.alice, map[string]any{"role": "otp"})
-		f.mustWriteAs(f.alice, "cancel", map[string]any{"id": id})
+		id := f.ask(f.alice, wire.Ask{Role: "otp"})
+		f.must(f.as(f.alice).Cancel(t.Context(), id))
 		return id
 	}
 	bad, sound := makeCancelled(), makeCancelled()
 	f.forge(f.findStored("ended/", bad), func(s string) string { return strings.Replace(s, `"v":1`, `"v":2`, 1) })
 
-	all := map[string][]string{"state": {"all"}}
-	f.wantKeys(f.bob, "requests", all, sound)
-	f.wantWarning(f.bob, "requests", all, "1 requests are left out")
+	all := wire.Query{State: []string{"all"}}
+	wantWarning(t, f.wantRequests(f.bob, all, sound).Warnings, "1 requests are left out")
 	vaulttest.Eventually(t, "the other one to be removed", func(context.Context) error {
-		f.writeAsAdmin("tidy", nil)
-		if f.readRequest(f.alice, sound) != nil {
+		f.must(f.operated().Tidy(t.Context()))
+		if f.sees(f.alice, sound) {
 			return fmt.Errorf("it is still there")
 		}
 		return nil
@@ -169,22 +161,21 @@ func TestUnreadableEndedRecordIsKeptAndBlocksNoOtherRequest(t *testing.T) {
 func TestListsLeaveOutRecordsDamagedWhileTheEngineRuns(t *testing.T) {
 	cluster := vaulttest.New(t, vaulttest.Options{LogLevel: "error"}) // its own cluster, because the test kills the plugin
 	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	bad, sound := f.ask(f.alice, map[string]any{"role": "otp"}), f.ask(f.alice, map[string]any{"role": "otp"})
+	f.addOTPRole("one", newPolicy(1))
+	bad, sound := f.ask(f.alice, wire.Ask{Role: "otp"}), f.ask(f.alice, wire.Ask{Role: "otp"})
 	f.forge("open/"+bad, func(s string) string { return strings.Replace(s, `"v":1`, `"v":2`, 1) })
-	for person, paths := range map[*vaulttest.Person][]string{f.bob: {"inbox", "requests"}, f.alice: {"requests"}} {
-		for _, path := range paths {
-			f.wantKeys(person, path, nil, sound)
-			f.wantWarning(person, path, nil, "1 requests are left out")
-		}
+	for _, page := range []client.Page{
+		f.wantInbox(f.bob, wire.Page{}, sound), f.wantRequests(f.bob, wire.Query{}, sound), f.wantRequests(f.alice, wire.Query{}, sound),
+	} {
+		wantWarning(t, page.Warnings, "1 requests are left out")
 	}
 
 	// Nobody counts as a member of an unreadable group, and its members can still use everything else.
-	f.writeAsAdmin("approver-groups/other", map[string]any{"entity_ids": f.bob.EntityID})
+	f.must(f.operated().ApproverGroups().Change(t.Context(), "other", map[string]any{"entity_ids": f.bob.EntityID}))
 	f.forge("group/other", func(s string) string { return s[:20] })
 	f.restartPlugin()
-	f.wantKeys(f.bob, "inbox", nil, sound)
-	f.wantKeys(f.alice, "requests", nil, sound)
+	f.wantInbox(f.bob, wire.Page{}, sound)
+	f.wantRequests(f.alice, wire.Query{}, sound)
 }
 
 // findStored returns the key below the prefix at which the request is stored.
@@ -199,16 +190,4 @@ func (f *fixture) findStored(prefix, id string) string {
 	}
 	f.t.Fatalf("request %s is not stored below %s", id, prefix)
 	return ""
-}
-
-// wantWarning checks that a list warns with the text.
-func (f *fixture) wantWarning(person *vaulttest.Person, path string, query map[string][]string, text string) {
-	f.t.Helper()
-	values := map[string][]string{"list": {"true"}}
-	maps.Copy(values, query)
-	listed, err := person.Client.Logical().ReadWithDataWithContext(f.t.Context(), f.mount.Path+"/"+path, values)
-	must(f.t, err)
-	if warnings := strings.Join(listed.Warnings, "; "); !strings.Contains(warnings, text) {
-		f.t.Errorf("%s warns %q, want %q", path, warnings, text)
-	}
 }

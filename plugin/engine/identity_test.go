@@ -4,21 +4,8 @@ import (
 	"testing"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
-
-// addOTPRole adds the role "otp" for SSH one-time passwords, and the policy that guards it.
-func (f *fixture) addOTPRole(policy string, fields map[string]any) *vaulttest.Upstream {
-	f.t.Helper()
-	upstream, err := f.EnableSSHOTP(f.t.Context(), "ssh-"+f.mount.Path, "otp")
-	must(f.t, err)
-	must(f.t, f.mount.AllowGrants(f.t.Context(), upstream.Policy))
-	f.writeAsAdmin("policies/"+policy, fields)
-	f.writeAsAdmin("roles/otp", map[string]any{
-		"policy": policy, "path": upstream.Path, "operation": "write", "data": map[string]any{"ip": "127.0.0.1"},
-		"grant_policies": []string{upstream.Policy},
-	})
-	return upstream
-}
 
 // addTwin adds the same human being at another auth mount. The twin has its own entity until a test merges both.
 func (f *fixture) addTwin(name string) *vaulttest.Person {
@@ -28,23 +15,18 @@ func (f *fixture) addTwin(name string) *vaulttest.Person {
 	return twin
 }
 
-func (f *fixture) wantClaimRefused(id string, words ...string) {
-	f.t.Helper()
-	f.wantRefused(f.alice, "claim/"+id, nil, words...)
-}
-
 func TestClaimNamesFormerApproversAndDoesNotCountThem(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	f.addOTPRole("two", newPolicy(2))
 	ids := map[string]string{}
 	for _, name := range []string{"disabled", "left", "deleted"} {
-		ids[name] = f.ask(f.alice, map[string]any{"role": "otp"})
+		ids[name] = f.ask(f.alice, wire.Ask{Role: "otp"})
 		f.approve(ids[name], f.bob, f.carol)
 	}
 	must(t, f.carol.SetDisabled(t.Context(), true))
 	f.wantClaimRefused(ids["disabled"], "1 of 2", f.carol.Name, "is disabled")
-	if _, err := f.writeAs(f.carol, "approve", map[string]any{"id": ids["disabled"]}); err == nil {
+	if _, err := f.as(f.carol).Approve(t.Context(), ids["disabled"], ""); err == nil {
 		t.Error("a disabled approver approved")
 	}
 	must(t, f.carol.SetDisabled(t.Context(), false))
@@ -68,28 +50,26 @@ func TestClaimNamesFormerApproversAndDoesNotCountThem(t *testing.T) {
 func TestFormerApproverMayWithdraw(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob)
+	f.addOTPRole("two", newPolicy(2))
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob)
 	must(t, f.dba.SetMembers(t.Context(), f.carol))
-	f.wantRefused(f.bob, "approve", map[string]any{"id": id}, "none of the approver groups")
-	f.mustWriteAs(f.bob, "withdraw", map[string]any{"id": id})
-	f.wantRefused(f.bob, "withdraw", map[string]any{"id": id}, "no request")
+	f.wantApprovalRefused(id, f.bob, "none of the approver groups")
+	f.must(f.as(f.bob).Withdraw(t.Context(), id))
+	wantRefusal(t, errorOf(f.as(f.bob).Withdraw(t.Context(), id)), "no request")
 	must(t, f.dba.SetMembers(t.Context(), f.bob, f.carol))
-	f.wantApprovals(id, "0")
+	f.wantApprovals(id, 0)
 }
 
 func TestDenialStandsAfterItsApproverLeavesTheGroup(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob)
-	f.mustWriteAs(f.carol, "deny", map[string]any{"id": id, "comment": "not today"})
+	f.addOTPRole("one", newPolicy(1))
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob)
+	f.must(f.as(f.carol).Deny(t.Context(), id, "not today"))
 	must(t, f.dba.SetMembers(t.Context(), f.bob))
 	f.wantState(id, "denied")
 	f.wantClaimRefused(id, "denied")
-	f.wantRefused(f.bob, "approve", map[string]any{"id": id}, "denied")
+	f.wantApprovalRefused(id, f.bob, "denied")
 }
 
 func TestRequesterNeverCountsAsApproverAfterAMerge(t *testing.T) {
@@ -99,41 +79,39 @@ func TestRequesterNeverCountsAsApproverAfterAMerge(t *testing.T) {
 		"merged before the ask": func(f *fixture, twin *vaulttest.Person) {
 			must(f.t, f.MergeEntities(f.t.Context(), twin, f.alice))
 			must(f.t, twin.Login(f.t.Context()))
-			id := f.ask(f.alice, map[string]any{"role": "otp"})
-			f.wantRefused(twin, "approve", map[string]any{"id": id}, "you made this request")
+			id := f.ask(f.alice, wire.Ask{Role: "otp"})
+			f.wantApprovalRefused(id, twin, "you made this request")
 		},
 		"merged into the requester after the ask": func(f *fixture, twin *vaulttest.Person) {
-			id := f.ask(f.alice, map[string]any{"role": "otp"})
+			id := f.ask(f.alice, wire.Ask{Role: "otp"})
 			must(f.t, f.MergeEntities(f.t.Context(), twin, f.alice))
-			f.wantRefused(twin, "approve", map[string]any{"id": id}, "no longer exists") // the old token
+			f.wantApprovalRefused(id, twin, "no longer exists") // the old token
 			must(f.t, twin.Login(f.t.Context()))
-			f.wantRefused(twin, "approve", map[string]any{"id": id}, "you made this request")
+			f.wantApprovalRefused(id, twin, "you made this request")
 		},
 		"requester merged into the approver after the ask": func(f *fixture, twin *vaulttest.Person) {
-			id := f.ask(f.alice, map[string]any{"role": "otp"})
+			id := f.ask(f.alice, wire.Ask{Role: "otp"})
 			must(f.t, f.MergeEntities(f.t.Context(), f.alice, twin))
-			f.wantRefused(twin, "approve", map[string]any{"id": id}, "you made this request")
+			f.wantApprovalRefused(id, twin, "you made this request")
 			f.wantApprovalRefused(id, f.bob, "the requester no longer exists")
-			f.wantRefused(f.alice, "claim/"+id, nil, "no longer exists")
+			f.wantClaimRefused(id, "no longer exists")
 		},
 		"merged into the requester after the approval": func(f *fixture, twin *vaulttest.Person) {
-			id := f.ask(f.alice, map[string]any{"role": "otp"})
-			f.approve(id, twin)
+			id := f.askApproved(wire.Ask{Role: "otp"}, twin)
 			must(f.t, f.MergeEntities(f.t.Context(), twin, f.alice))
 			f.wantClaimRefused(id, "0 of 1", "does not count")
 		},
 		"requester merged into the approver after the approval": func(f *fixture, twin *vaulttest.Person) {
-			id := f.ask(f.alice, map[string]any{"role": "otp"})
-			f.approve(id, twin)
+			id := f.askApproved(wire.Ask{Role: "otp"}, twin)
 			must(f.t, f.MergeEntities(f.t.Context(), f.alice, twin))
-			f.wantRefused(f.alice, "claim/"+id, nil, "no longer exists")
+			f.wantClaimRefused(id, "no longer exists")
 			must(f.t, f.alice.Login(f.t.Context())) // the login now has the twin's entity, which did not make the request
-			f.wantRefused(f.alice, "claim/"+id, nil, "only its requester")
+			f.wantClaimRefused(id, "only its requester")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, vaulttest.MountOptions{})
-			f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+			f.addOTPRole("one", newPolicy(1))
 			twin := f.addTwin("alice-elsewhere")
 			must(t, f.dba.SetMembers(t.Context(), f.bob, twin, f.alice))
 			act(f, twin)
@@ -144,20 +122,13 @@ func TestRequesterNeverCountsAsApproverAfterAMerge(t *testing.T) {
 	}
 }
 
-// wantApprovalRefused approves as the person. The engine must refuse that.
-func (f *fixture) wantApprovalRefused(id string, person *vaulttest.Person, says string) {
-	f.t.Helper()
-	f.wantRefused(person, "approve", map[string]any{"id": id}, says)
-}
-
 func TestTwoEntitiesOfOnePersonCountOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	f.addOTPRole("two", newPolicy(2))
 	twin := f.addTwin("bob-elsewhere")
 	must(t, f.dba.SetMembers(t.Context(), f.bob, f.carol, twin))
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob, twin)
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob, twin)
 	f.wantState(id, "approved") // to Vault they are two people until the merge
 	must(t, f.MergeEntities(t.Context(), twin, f.bob))
 	f.wantClaimRefused(id, "replaced by a later decision of the same person")
@@ -170,11 +141,15 @@ func TestTwoEntitiesOfOnePersonCountOnce(t *testing.T) {
 func TestPersonInTwoGroupsCountsOnceForTheRuleThatNeedsThem(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.writeAsAdmin("approver-groups/security", map[string]any{"entity_ids": []string{f.bob.EntityID}})
-	f.writeAsAdmin("approver-groups/ops", map[string]any{"entity_ids": []string{f.bob.EntityID, f.carol.EntityID}})
-	f.addOTPRole("both", map[string]any{"rules": []any{rule("either", 1, "ops", "security"), rule("security", 1, "security")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob) // a greedy count would use bob for the first rule
+	f.must(f.operated().ApproverGroups().Write(t.Context(), "security", wire.ApproverGroup{EntityIDs: []string{f.bob.EntityID}}))
+	f.must(f.operated().ApproverGroups().Write(t.Context(), "ops", wire.ApproverGroup{EntityIDs: []string{f.bob.EntityID, f.carol.EntityID}}))
+	policy := wire.NewPolicy()
+	policy.Rules = []wire.Rule{
+		{Name: "either", ApproverGroups: []string{"ops", "security"}, Approvals: 1},
+		{Name: "security", ApproverGroups: []string{"security"}, Approvals: 1},
+	}
+	f.addOTPRole("both", policy)
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob) // a greedy count would use bob for the first rule
 	f.wantState(id, "pending")
 	f.wantClaimRefused(id, "0 of 1")
 	f.approve(id, f.carol)
@@ -185,25 +160,26 @@ func TestPersonInTwoGroupsCountsOnceForTheRuleThatNeedsThem(t *testing.T) {
 func TestClaimMustMeetTheFrozenAndTheCurrentPolicy(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	one := map[string]any{"rules": []any{rule("dba", 1, "dba")}, "deny_threshold": 2, "max_ttl": "8h"}
-	f.addOTPRole("p", one)
-	ask := func() string {
-		id := f.ask(f.alice, map[string]any{"role": "otp", "ttl": "2h"})
-		f.approve(id, f.bob)
-		return id
+	with := func(approvals, denials int, longest wire.Seconds) wire.Policy {
+		policy := newPolicy(approvals)
+		policy.DenyThreshold, policy.MaxTTL = denials, longest
+		return policy
 	}
+	write := func(policy wire.Policy) { f.must(f.operated().Policies().Write(t.Context(), "p", policy)) }
+	f.addOTPRole("p", with(1, 2, 8*hour))
+	ask := func() string { return f.askApproved(wire.Ask{Role: "otp", TTL: 2 * hour}, f.bob) }
 	tightened, denied, long := ask(), ask(), ask()
-	f.mustWriteAs(f.carol, "deny", map[string]any{"id": denied}) // one denial of the two that end a request
+	f.must(f.as(f.carol).Deny(t.Context(), denied, "")) // one denial of the two that end a request
 
-	f.writeAsAdmin("policies/p", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	write(with(2, 2, 8*hour))
 	f.wantClaimRefused(tightened, "as it is now (version 2)", "1 of 2")
 	loosened := ask()
-	f.writeAsAdmin("policies/p", map[string]any{"rules": []any{rule("dba", 1, "dba")}, "deny_threshold": 1})
+	write(with(1, 1, 8*hour))
 	f.wantClaimRefused(loosened, "1 of 2")
 	f.wantClaimRefused(denied, "as it is now", "1 denied it")
-	f.writeAsAdmin("policies/p", map[string]any{"max_ttl": "1h"})
+	write(with(1, 1, hour))
 	f.wantClaimRefused(long, "as it is now", "max_ttl")
-	f.writeAsAdmin("policies/p", one)
+	write(with(1, 2, 8*hour))
 	f.claim(f.alice, tightened)
 	f.approve(loosened, f.carol)
 	f.claim(f.alice, loosened)
@@ -212,32 +188,33 @@ func TestClaimMustMeetTheFrozenAndTheCurrentPolicy(t *testing.T) {
 func TestChangedOrDeletedRoleCannotBeClaimed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.approve(id, f.bob)
-	f.writeAsAdmin("roles/otp", map[string]any{"data": map[string]any{"ip": "127.0.0.2"}})
+	f.addOTPRole("one", newPolicy(1))
+	id := f.askApproved(wire.Ask{Role: "otp"}, f.bob)
+	f.must(f.operated().Roles().Change(t.Context(), "otp", map[string]any{"data": map[string]any{"ip": "127.0.0.2"}}))
 	f.wantClaimRefused(id, "changed since the request was made", "ask again")
-	f.writeAsAdmin("roles/otp", map[string]any{"data": map[string]any{"ip": "127.0.0.1"}, "requester_entity_ids": []string{f.bob.EntityID}})
+	f.must(f.operated().Roles().Change(t.Context(), "otp", map[string]any{"data": map[string]any{"ip": "127.0.0.1"}, "requester_entity_ids": []string{f.bob.EntityID}}))
 	f.wantClaimRefused(id, "no longer among the requesters")
-	f.wantRefused(f.alice, "request", map[string]any{"role": "otp", "reason": "x"}, "not among the requesters")
-	must(t, f.mount.Delete(t.Context(), "roles/otp"))
+	wantRefusal(t, errorOf(f.as(f.alice).Ask(t.Context(), wire.Ask{Role: "otp", Reason: "x"})), "not among the requesters")
+	must(t, f.operated().Roles().Delete(t.Context(), "otp"))
 	f.wantClaimRefused(id, "has been deleted")
 }
 
 func TestCallerNeedsAnActiveEntity(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	for _, path := range []string{"request", "approve", "deny", "withdraw", "cancel", "claim/" + id, "revoke"} {
-		data := map[string]any{"id": id}
-		if path == "request" {
-			data = map[string]any{"role": "otp", "reason": "x"}
-		}
-		f.wantAdminRefused(path, data, "no entity") // as root
+	f.addOTPRole("one", newPolicy(1))
+	id := f.ask(f.alice, wire.Ask{Role: "otp"})
+	root := f.operated()
+	_, _, revoking := root.Revoke(t.Context(), id)
+	for _, err := range []error{
+		errorOf(root.Ask(t.Context(), wire.Ask{Role: "otp", Reason: "x"})), errorOf(root.Approve(t.Context(), id, "")),
+		errorOf(root.Deny(t.Context(), id, "")), errorOf(root.Withdraw(t.Context(), id)), errorOf(root.Cancel(t.Context(), id)),
+		errorOf(root.Claim(t.Context(), id)), revoking,
+	} {
+		wantRefusal(t, err, "no entity")
 	}
 	must(t, f.alice.SetDisabled(t.Context(), true))
-	if _, err := f.writeAs(f.alice, "cancel", map[string]any{"id": id}); err == nil {
+	if _, err := f.as(f.alice).Cancel(t.Context(), id); err == nil {
 		t.Error("a disabled requester cancelled")
 	}
 	f.wantApprovalRefused(id, f.bob, "the requester is disabled")

@@ -2,26 +2,18 @@ package engine_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/vault/api"
-
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
-
-// isRefusal reports whether the error is a refusal of the engine.
-func isRefusal(err error) bool {
-	var response *api.ResponseError
-	return errors.As(err, &response) && response.StatusCode == http.StatusBadRequest
-}
 
 // fault_test.go stops the engine at each of its calls. This test kills the real plugin process at a random moment, and
 // sometimes the server with it.
@@ -33,16 +25,17 @@ func TestKillingPluginOrServerLeavesNoCredentialPastItsWindow(t *testing.T) {
 	cluster := vaulttest.New(t, vaulttest.Options{Nodes: 1, LogLevel: "error"})
 	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
 	pg := f.addDatabaseRole()
-	passwords := f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	passwords := f.addOTPRole("two", newPolicy(2))
 	must(t, f.mount.AllowGrants(t.Context(), "database-"+f.mount.Path+"-app", "ssh-"+f.mount.Path+"-otp"))
 	node := cluster.Nodes[0]
 
 	var ids []string
 	var interrupted atomic.Int32
 	var mu sync.Mutex
-	credentials := map[string][]*api.Secret{} // by request
+	credentials := map[string][]client.Credential{} // by request
+	alice, bob, ctx := f.as(f.alice), f.as(f.bob), context.WithoutCancel(t.Context())
 	claim := func(id string) error {
-		credential, err := f.alice.Write(context.WithoutCancel(t.Context()), f.mount.Path+"/claim/"+id, nil)
+		credential, err := alice.Claim(ctx, id)
 		if err == nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -57,9 +50,7 @@ func TestKillingPluginOrServerLeavesNoCredentialPastItsWindow(t *testing.T) {
 		}
 		var batch []string
 		for range perRound {
-			id := f.ask(f.alice, map[string]any{"role": role, "ttl": int(window / time.Second)})
-			f.approve(id, f.bob, f.carol)
-			batch = append(batch, id)
+			batch = append(batch, f.askApproved(wire.Ask{Role: role, TTL: wire.ToSeconds(window)}, f.bob, f.carol))
 		}
 		must(t, claim(batch[0])) // bob revokes it while alice claims the others
 		var calls sync.WaitGroup
@@ -71,7 +62,7 @@ func TestKillingPluginOrServerLeavesNoCredentialPastItsWindow(t *testing.T) {
 			})
 		}
 		callAtOnce(func() error {
-			_, err := f.bob.Write(context.WithoutCancel(t.Context()), f.mount.Path+"/revoke", map[string]any{"id": batch[0]})
+			_, _, err := bob.Revoke(ctx, batch[0])
 			return err
 		})
 		for _, id := range batch[1:] {
@@ -87,8 +78,7 @@ func TestKillingPluginOrServerLeavesNoCredentialPastItsWindow(t *testing.T) {
 		}
 		calls.Wait()
 		vaulttest.Eventually(t, "the engine to answer", func(ctx context.Context) error {
-			_, err := f.alice.Read(ctx, f.mount.Path+"/requests/"+batch[0])
-			return err
+			return errorOf(alice.Request(ctx, batch[0]))
 		})
 		ids = append(ids, batch...)
 
@@ -112,7 +102,7 @@ func TestKillingPluginOrServerLeavesNoCredentialPastItsWindow(t *testing.T) {
 		return err
 	})
 	for _, id := range ids {
-		if state := f.readRequest(f.alice, id)["state"]; state != "ended" {
+		if state := f.readRequest(f.alice, id).State; state != "ended" {
 			t.Errorf("request %s is %v", id, state)
 		}
 		if len(credentials[id]) > 1 {

@@ -4,42 +4,38 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/vault/api"
-
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func TestSimultaneousClaimsAtAllNodesGiveOneGrant(t *testing.T) {
 	const rounds = 5
 	cluster := vaulttest.New(t, vaulttest.Options{Nodes: 3, LogLevel: "error"})
 	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
-	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
+	f.addOTPRole("two", newPolicy(2))
 	for range rounds {
 		// Both approvals come at the same time, too.
-		id := f.ask(f.alice, map[string]any{"role": "otp"})
+		id := f.ask(f.alice, wire.Ask{Role: "otp"})
 		var calls sync.WaitGroup
 		for n, person := range []*vaulttest.Person{f.bob, f.carol} {
+			approver := f.at(cluster.Nodes[n], person)
 			calls.Go(func() {
-				client, err := person.At(cluster.Nodes[n])
-				if err == nil {
-					_, err = client.Logical().WriteWithContext(t.Context(), f.mount.Path+"/approve", map[string]any{"id": id})
-				}
-				if err != nil {
+				if _, err := approver.Approve(t.Context(), id, ""); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		calls.Wait()
-		f.wantApprovals(id, "2")
+		f.wantApprovals(id, 2)
 
 		var mu sync.Mutex
-		var granted []*api.Secret
+		var granted []client.Credential
 		for _, node := range cluster.Nodes {
+			alice := f.at(node, f.alice)
 			for range 2 {
 				calls.Go(func() {
-					client, err := f.alice.At(node)
-					must(t, err)
-					credential, err := client.Logical().WriteWithContext(t.Context(), f.mount.Path+"/claim/"+id, nil)
+					credential, err := alice.Claim(t.Context(), id)
 					mu.Lock()
 					defer mu.Unlock()
 					if err == nil {

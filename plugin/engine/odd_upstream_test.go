@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // listNewTokens lists the tokens that exist now and did not exist before, without the engine's own.
@@ -43,16 +43,17 @@ path "sys/wrapping/rewrap"      { capabilities = ["update"] }`))
 	before, err := f.TokenAccessors(t.Context())
 	must(t, err)
 
-	for role, spec := range map[string]map[string]any{
-		"child":   {"path": "auth/token/create", "data": map[string]any{"policies": powers}},
-		"orphan":  {"path": "auth/token/create-orphan", "data": map[string]any{"policies": powers, "ttl": "720h"}},
-		"batch":   {"path": "auth/token/create", "data": map[string]any{"policies": powers, "type": "batch"}},
-		"wrapped": {"path": "sys/wrapping/rewrap", "data": map[string]any{"token": wrapped.WrapInfo.Token}},
+	for name, gives := range map[string]wire.Specification{
+		"child":   {Path: "auth/token/create", Data: map[string]any{"policies": powers}},
+		"orphan":  {Path: "auth/token/create-orphan", Data: map[string]any{"policies": powers, "ttl": "720h"}},
+		"batch":   {Path: "auth/token/create", Data: map[string]any{"policies": powers, "type": "batch"}},
+		"wrapped": {Path: "sys/wrapping/rewrap", Data: map[string]any{"token": wrapped.WrapInfo.Token}},
 	} {
-		spec["operation"], spec["grant_policies"], spec["allow_unleased"] = "write", powers, true
-		f.addRole(role, spec)
-		id := f.askApproved(role, "10m")
-		f.wantRefused(f.alice, "claim/"+id, nil, "answered", "nothing was given out")
+		role := newRole("one", &vaulttest.Upstream{Path: gives.Path, Policy: powers})
+		role.Operation, role.Data, role.AllowUnleased = "write", gives.Data, true
+		f.addRole(name, role)
+		id := f.askApproved(wire.Ask{Role: name, TTL: 10 * minute}, f.bob)
+		f.wantClaimRefused(id, "answered", "nothing was given out")
 		f.wantState(id, "approved")
 	}
 	if left := f.listNewTokens(before); len(left) > 0 {
@@ -75,33 +76,29 @@ func TestCertificateEndsWithItsWindow(t *testing.T) {
 	}
 	must(t, f.Policy(t.Context(), pki, `path "`+pki+`/issue/web" { capabilities = ["update"] }`))
 	must(t, f.mount.AllowGrants(t.Context(), pki))
-	spec := map[string]any{
-		"path": pki + "/issue/web", "operation": "write", "grant_policies": pki,
-		"data": map[string]any{"common_name": "{{.Requester.Name}}.example.com", "ttl": "{{.TTL}}s"},
-	}
-	f.addRole("certificate", spec)
-	id := f.askApproved("certificate", "7m")
-	f.wantRefused(f.alice, "claim/"+id, nil, "without a lease", "allow_unleased=true")
+	role := newRole("one", &vaulttest.Upstream{Path: pki + "/issue/web", Policy: pki})
+	role.Operation, role.Data = "write", map[string]any{"common_name": "{{.Requester.Name}}.example.com", "ttl": "{{.TTL}}s"}
+	f.addRole("certificate", role)
+	id := f.askApproved(wire.Ask{Role: "certificate", TTL: 7 * minute}, f.bob)
+	f.wantClaimRefused(id, "without a lease", "allow_unleased=true")
 
-	spec["allow_unleased"] = true
-	f.addRole("certificate", spec)
-	f.wantRefused(f.alice, "claim/"+id, nil, "changed since the request was made")
-	id = f.askApproved("certificate", "7m")
+	role.AllowUnleased = true
+	f.addRole("certificate", role)
+	f.wantClaimRefused(id, "changed since the request was made")
+	id = f.askApproved(wire.Ask{Role: "certificate", TTL: 7 * minute}, f.bob)
 	shown := f.readRequest(f.bob, id)
-	if shown["cannot_be_taken_back"] != true || fmt.Sprint(shown["data"]) != "map[common_name:"+f.alice.Name+".example.com ttl:420s]" {
-		t.Errorf("approvers see %v and %v", shown["cannot_be_taken_back"], shown["data"])
+	if !shown.CannotBeTakenBack || shown.Data["common_name"] != f.alice.Name+".example.com" || shown.Data["ttl"] != "420s" {
+		t.Errorf("approvers see %+v", shown.Summary)
 	}
 	credential := f.claim(f.alice, id)
-	if len(credential.Warnings) == 0 || !strings.Contains(strings.Join(credential.Warnings, " "), "cannot be taken back") {
-		t.Errorf("the claim warns %q", credential.Warnings)
-	}
+	wantWarning(t, credential.Warnings, "cannot be taken back")
 	block, _ := pem.Decode([]byte(credential.Data["certificate"].(string)))
 	certificate, err := x509.ParseCertificate(block.Bytes)
 	must(t, err)
 	if left := time.Until(certificate.NotAfter); left > 7*time.Minute+time.Second || left < 6*time.Minute {
 		t.Errorf("the certificate ends in %s, the window in 7m", left)
 	}
-	f.mustWriteAs(f.alice, "revoke", map[string]any{"id": id})
+	f.revoke(f.alice, id)
 	f.wantNoGrantTokens()
 	f.wantState(id, "ended")
 }
@@ -110,8 +107,8 @@ func TestCertificateEndsWithItsWindow(t *testing.T) {
 func TestUpstreamAuditEntryNamesTheRequester(t *testing.T) {
 	cluster := vaulttest.New(t, vaulttest.Options{RawAudit: true, LogLevel: "error"})
 	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := f.askApproved("otp", "10m")
+	f.addOTPRole("one", newPolicy(1))
+	id := f.askApproved(wire.Ask{Role: "otp", TTL: 10 * minute}, f.bob)
 	f.claim(f.alice, id)
 	audit, err := cluster.AuditLog()
 	must(t, err)

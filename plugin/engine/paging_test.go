@@ -5,7 +5,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // An approver who looks at the first page of the inbox must see an urgent request, however many older ones wait.
@@ -13,25 +15,27 @@ func TestNewestRequestIsFirstAmongManyWaitingOnes(t *testing.T) {
 	t.Parallel()
 	const waiting, page = 140, 100
 	f := newFixture(t, vaulttest.MountOptions{Config: map[string]any{"max_pending_per_requester": 2 * waiting}})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
+	f.addOTPRole("one", newPolicy(1))
 	var newestFirst []string
 	for n := range waiting {
-		newestFirst = append(newestFirst, f.ask(f.alice, map[string]any{"role": "otp", "reason": fmt.Sprint("routine ", n)}))
+		newestFirst = append(newestFirst, f.ask(f.alice, wire.Ask{Role: "otp", Reason: fmt.Sprint("routine ", n)}))
 	}
-	newestFirst = append(newestFirst, f.ask(f.alice, map[string]any{"role": "otp", "reason": "urgent"}))
+	newestFirst = append(newestFirst, f.ask(f.alice, wire.Ask{Role: "otp", Reason: "urgent"}))
 	slices.Reverse(newestFirst)
-	for path, person := range map[string]*vaulttest.Person{"inbox": f.bob, "requests": f.alice} {
-		first, err := person.List(t.Context(), f.mount.Path+"/"+path)
+	for name, read := range map[string]func(wire.Page) (client.Page, error){
+		"inbox": func(page wire.Page) (client.Page, error) { return f.as(f.bob).Inbox(t.Context(), page) },
+		"requests": func(page wire.Page) (client.Page, error) {
+			return f.as(f.alice).Requests(t.Context(), wire.Query{Page: page})
+		},
+	} {
+		first, err := read(wire.Page{})
 		must(t, err)
-		keys, _ := first.Data["keys"].([]any)
-		if len(keys) != page || keys[0] != newestFirst[0] {
-			t.Fatalf("the first page of %s has %d requests and begins with %.40v, want %d and %s", path, len(keys), keys, page, newestFirst[0])
+		rest, err := read(wire.Page{After: first.Next})
+		must(t, err)
+		if shown := first.Requests[0]; shown.ID != newestFirst[0] || shown.Reason != "urgent" {
+			t.Errorf("%s shows %+v first", name, shown)
 		}
-		shown := first.Data["key_info"].(map[string]any)[newestFirst[0]].(map[string]any)
-		if shown["reason"] != "urgent" || first.Data["next"] != newestFirst[page-1] {
-			t.Errorf("%s shows the reason %v first and has the next %v", path, shown["reason"], first.Data["next"])
-		}
-		f.wantKeys(person, path, nil, newestFirst[:page]...)
-		f.wantKeys(person, path, map[string][]string{"after": {newestFirst[page-1]}}, newestFirst[page:]...)
+		wantEqual(t, listIDs(first), newestFirst[:page])
+		wantEqual(t, listIDs(rest), newestFirst[page:])
 	}
 }

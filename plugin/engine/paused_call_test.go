@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // While the engine waits for Vault it holds no lock but the request's own. So a slow Vault delays only what needs it.
@@ -118,25 +119,23 @@ func TestEndIsRecordedBeforeAnythingIsRevoked(t *testing.T) {
 	f.waitForPause()
 	f.stopPausing()
 	must(t, f.engine.Restart(t.Context()))
-	readEnd := func() map[string]any {
+	readEnd := func() *wire.Grant {
 		t.Helper()
 		request := f.read(id)
-		if request["state"] != "ended" {
-			t.Fatalf("the request is %v", request["state"])
+		if request.State != "ended" {
+			t.Fatalf("the request is %s", request.State)
 		}
-		end, _ := request["grant"].(map[string]any)
-		by, _ := end["ended_by"].(map[string]any)
-		if end["end_reason"] != "revoked" || by["entity_id"] != "bob" {
-			t.Errorf("the end is %v", end)
+		if end := request.Grant; end.EndReason != "revoked" || end.EndedBy == nil || end.EndedBy.EntityID != "bob" {
+			t.Errorf("the end is %+v", end)
 		}
-		return end
+		return request.Grant
 	}
-	if end := readEnd(); end["revocation"] != "pending" {
-		t.Errorf("the end is %v", end)
+	if end := readEnd(); end.Revocation != "pending" {
+		t.Errorf("the end is %+v", end)
 	}
 	must(t, f.engine.Periodic(t.Context()))
-	if end := readEnd(); end["revocation"] != "confirmed" {
-		t.Errorf("the end is %v", end)
+	if end := readEnd(); end.Revocation != "confirmed" {
+		t.Errorf("the end is %+v", end)
 	}
 	f.wantNoGrantTokens()
 	cancel()
@@ -160,8 +159,8 @@ func TestEndIsCompletedWhenItsCallerGoesAway(t *testing.T) {
 	f.resume()
 	<-done
 	f.wantNoGrantTokens()
-	if end := f.read(id)["grant"].(map[string]any); end["revocation"] != "confirmed" {
-		t.Errorf("the end is %v", end)
+	if end := f.read(id).Grant; end.Revocation != "confirmed" {
+		t.Errorf("the end is %+v", end)
 	}
 }
 
@@ -204,13 +203,8 @@ func TestWindowIncludesTheTimeThatUpstreamTakes(t *testing.T) {
 			if ttl := claimed.answer.Secret.TTL; ttl > window-takes || !strings.Contains(fmt.Sprint(claimed.answer.Warnings), "part of its window") {
 				t.Errorf("the lease is for %s; the window is %s, upstream took %s, and the answer warns %q", ttl, window, takes, claimed.answer.Warnings)
 			}
-			grant := f.read(id)["grant"].(map[string]any)
-			from, err := time.Parse(time.RFC3339, grant["claimed_at"].(string))
-			must(t, err)
-			to, err := time.Parse(time.RFC3339, grant["expires_at"].(string))
-			must(t, err)
-			if to.Sub(from) != window {
-				t.Errorf("the grant lasts from %s to %s, want %s", from, to, window)
+			if grant := f.read(id).Grant; grant.ExpiresAt.Sub(grant.ClaimedAt.Time) != window {
+				t.Errorf("the grant lasts from %s to %s, want %s", grant.ClaimedAt, grant.ExpiresAt, window)
 			}
 		})
 	}
@@ -246,9 +240,7 @@ func TestConfigCannotBeDeletedOrMovedDuringAClaim(t *testing.T) {
 		f.stopPausing()
 		_, err := f.engine.Call(t.Context(), logical.DeleteOperation, "", "config", nil)
 		wantText(t, err, "a claim is under way")
-		_, err = f.engine.Call(t.Context(), logical.UpdateOperation, "", "config", map[string]any{
-			"address": other.Address(), "role_id": elsewhere.RoleID, "secret_id": elsewhere.SecretID, "token_role": elsewhere.TokenRole,
-		})
+		_, err = f.engine.Call(t.Context(), logical.UpdateOperation, "", "config", connectTo(other.Address(), elsewhere))
 		wantText(t, err, "a claim is under way")
 		f.mustCall("", "config", map[string]any{"retention": "2h"}) // stays at the same Vault
 		f.resume()

@@ -10,7 +10,9 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // auditEntry is a line of Vault's audit log, as far as the tests need it.
@@ -39,9 +41,9 @@ func TestTokensOfTheEngineAreInNoAnswerAndNoLog(t *testing.T) {
 	f := newFixtureOn(t, cluster, vaulttest.MountOptions{ExtraPolicy: `path "identity/group/id/*" { capabilities = ["read"] }`})
 	pg := vaulttest.NewPostgres(t)
 	f.addDatabaseRoleOn(pg)
-	role, err := f.mount.Read(t.Context(), "roles/db")
+	role, err := f.operated().Roles().Read(t.Context(), "db")
 	must(t, err)
-	policy := fmt.Sprint(role.Data["grant_policies"].([]any)[0])
+	policy := role.GrantPolicies[0]
 	var shown []string
 	keep := func(secret *api.Secret, err error) {
 		if err != nil {
@@ -53,27 +55,27 @@ func TestTokensOfTheEngineAreInNoAnswerAndNoLog(t *testing.T) {
 	}
 	readEverything := func(id string) {
 		for _, person := range []*vaulttest.Person{f.alice, f.bob, f.carol} {
-			keep(person.Read(t.Context(), f.mount.Path+"/requests/"+id))
-			keep(person.Client.Logical().ReadWithDataWithContext(t.Context(), f.mount.Path+"/requests", map[string][]string{"list": {"true"}, "state": {"all"}}))
-			keep(person.List(t.Context(), f.mount.Path+"/inbox"))
+			keep(f.readRaw(person.Client, "requests/"+id, nil))
+			keep(f.readRaw(person.Client, "requests", map[string][]string{"list": {"true"}, "state": {"all"}}))
+			keep(f.readRaw(person.Client, "inbox", map[string][]string{"list": {"true"}}))
 		}
 		for _, path := range []string{"config", "status", "roles/db", "policies/two", "policies/two/check", "approver-groups/dba"} {
-			keep(f.mount.Read(t.Context(), path))
+			keep(f.readRaw(f.Root(), path, nil))
 		}
 	}
 	passwords := map[string]bool{}
-	runOnce := func(end func(id string, credential *api.Secret)) {
-		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-		keep(f.writeAs(f.alice, "claim/"+id, nil))
+	runOnce := func(end func(id string, credential client.Credential)) {
+		id := f.ask(f.alice, wire.Ask{Role: "db", TTL: 10 * minute})
+		keep(f.writeRaw(f.alice.Client, "claim/"+id, nil))
 		f.approve(id, f.bob, f.carol)
 		// First the token role gives too short a token, then none.
 		must(t, f.mount.WriteTokenRole(t.Context(), map[string]any{"allowed_policies": policy, "token_explicit_max_ttl": "60s"}))
-		keep(f.writeAs(f.alice, "claim/"+id, nil))
+		keep(f.writeRaw(f.alice.Client, "claim/"+id, nil))
 		must(t, f.mount.WriteTokenRole(t.Context(), map[string]any{"allowed_policies": "other", "token_explicit_max_ttl": "0"}))
-		keep(f.writeAs(f.alice, "claim/"+id, nil))
+		keep(f.writeRaw(f.alice.Client, "claim/"+id, nil))
 		must(t, f.mount.WriteTokenRole(t.Context(), map[string]any{"allowed_policies": policy}))
 		pg.Stop()
-		keep(f.writeAs(f.alice, "claim/"+id, nil))
+		keep(f.writeRaw(f.alice.Client, "claim/"+id, nil))
 		must(t, pg.Start(t.Context()))
 		credential := f.claim(f.alice, id)
 		passwords[credential.Data["password"].(string)] = true
@@ -81,17 +83,19 @@ func TestTokensOfTheEngineAreInNoAnswerAndNoLog(t *testing.T) {
 		end(id, credential)
 		readEverything(id)
 	}
-	runOnce(func(id string, _ *api.Secret) { keep(f.writeAs(f.bob, "revoke", map[string]any{"id": id})) })
-	keep(f.mount.Write(t.Context(), "config/rotate-root", nil))
-	runOnce(func(id string, credential *api.Secret) {
+	runOnce(func(id string, _ client.Credential) {
+		keep(f.writeRaw(f.bob.Client, "revoke", map[string]any{"id": id}))
+	})
+	keep(f.writeRaw(f.Root(), "config/rotate-root", nil))
+	runOnce(func(id string, credential client.Credential) {
 		pg.Stop()
 		must(t, cluster.Nodes[0].KillPlugin())
-		keep(f.writeAs(f.bob, "revoke", map[string]any{"id": id}))
+		keep(f.writeRaw(f.bob.Client, "revoke", map[string]any{"id": id}))
 		keep(nil, f.Root().Sys().RevokeWithOptions(&api.RevokeOptions{LeaseID: credential.LeaseID, Sync: true}))
 		readEverything(id)
 		must(t, pg.Start(t.Context()))
 	})
-	keep(f.mount.Write(t.Context(), "config", map[string]any{"secret_id": "wrong-" + f.mount.SecretID}))
+	keep(f.writeRaw(f.Root(), "config", map[string]any{"secret_id": "wrong-" + f.mount.SecretID}))
 
 	// These are the secrets that Vault gave the engine.
 	secrets := map[string]string{"the first secret_id": f.mount.SecretID}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vault-jit/vault-jit/plugin/refusal"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // refused is what the engine says in the body of a 400.
@@ -35,7 +36,7 @@ type a = map[string]any
 
 func TestRefusalOfADefinitionNamesItsField(t *testing.T) {
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.writeAsAdmin("policies/good", a{"rules": []any{rule("dba", 1, "dba")}})
+	f.must(f.operated().Policies().Write(t.Context(), "good", newPolicy(1)))
 	many := make([]any, 33)
 	for i := range many {
 		many[i] = rule(fmt.Sprint("r", i), 1, "dba")
@@ -143,13 +144,13 @@ func TestRefusalOfADefinitionNamesItsField(t *testing.T) {
 			t.Errorf("%s %v: the field is %q (%s; %s), want %q", c.path, c.data, got.Field, got.Problem, got.Advice, c.field)
 		}
 	}
-	f.writeAsAdmin("approver-groups/one", a{"entity_ids": f.bob.EntityID})
+	f.must(f.operated().ApproverGroups().Write(t.Context(), "one", wire.ApproverGroup{EntityIDs: []string{f.bob.EntityID}}))
 	if got := f.refused(f.Root(), http.MethodPut, "policies/x", a{"rules": []any{rule("r", 2, "one")}}); got.Field != "rules" {
 		t.Errorf("a policy that nobody could meet is refused for %q", got.Field)
 	}
 	for _, used := range []string{"approver-groups/dba", "policies/good"} {
 		if used == "policies/good" {
-			f.writeAsAdmin("roles/good", roleWith())
+			f.must(f.operated().Roles().Change(t.Context(), "good", roleWith()))
 		}
 		if got := f.refused(f.Root(), http.MethodDelete, used, nil); got.Field != "name" {
 			t.Errorf("the deletion of %s is refused for %q", used, got.Field)
@@ -160,7 +161,7 @@ func TestRefusalOfADefinitionNamesItsField(t *testing.T) {
 func TestRefusalOfAConfigurationNamesItsField(t *testing.T) {
 	f := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
 	with := func(fields ...any) a {
-		c := a{"address": f.Address(), "role_id": f.mount.RoleID, "secret_id": f.mount.SecretID, "token_role": f.mount.TokenRole}
+		c := connectTo(f.Address(), f.mount)
 		for i := 0; i < len(fields); i += 2 {
 			if c[fields[i].(string)] = fields[i+1]; fields[i+1] == nil {
 				delete(c, fields[i].(string))
@@ -197,7 +198,7 @@ func TestRefusalOfAConfigurationNamesItsField(t *testing.T) {
 			t.Errorf("%v: the field is %q (%s; %s), want %q", c.data, got.Field, got.Problem, got.Advice, c.field)
 		}
 	}
-	f.writeAsAdmin("config", with())
+	f.must(f.operated().ChangeConfig(t.Context(), with()))
 	if got := f.refused(f.Root(), http.MethodPut, "config", a{"tls_server_name": "x"}); got.Field != "secret_id" {
 		t.Errorf("another connection without the secret is refused for %q", got.Field)
 	}
@@ -205,14 +206,14 @@ func TestRefusalOfAConfigurationNamesItsField(t *testing.T) {
 
 func TestRefusalOfARequestNamesItsField(t *testing.T) {
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.writeAsAdmin("policies/p", a{"rules": []any{rule("dba", 1, "dba")}, "reason_pattern": "INC-[0-9]+.*", "max_ttl": "1h"})
-	role := a{
-		"policy": "p", "path": "a/{{.Parameters.db}}", "grant_policies": "x",
-		"parameters": a{"db": a{"pattern": "[a-z]+", "required": true}},
-	}
-	f.writeAsAdmin("roles/r", role)
-	role["requester_entity_ids"] = f.bob.EntityID
-	f.writeAsAdmin("roles/bobs", role)
+	policy := newPolicy(1)
+	policy.ReasonPattern, policy.MaxTTL = "INC-[0-9]+.*", hour
+	f.must(f.operated().Policies().Write(t.Context(), "p", policy))
+	role := newRole("p", &vaulttest.Upstream{Path: "a/{{.Parameters.db}}", Policy: "x"})
+	role.Parameters = map[string]wire.Parameter{"db": {Pattern: "[a-z]+", Required: true}}
+	f.must(f.operated().Roles().Write(t.Context(), "r", role))
+	role.RequesterEntityIDs = []string{f.bob.EntityID}
+	f.must(f.operated().Roles().Write(t.Context(), "bobs", role))
 	with := func(fields ...any) a {
 		c := a{"role": "r", "reason": "INC-1", "parameters": a{"db": "a"}}
 		for i := 0; i < len(fields); i += 2 {

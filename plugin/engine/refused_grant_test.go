@@ -2,30 +2,22 @@ package engine_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
-// addRole adds the policy "one", for which one approval is enough, and a role that it guards.
-func (f *fixture) addRole(name string, role map[string]any) {
+// addRole adds a role, and the policy "one", for which one approval is enough.
+func (f *fixture) addRole(name string, role wire.Role) {
 	f.t.Helper()
-	f.writeAsAdmin("policies/one", map[string]any{"rules": []any{rule("dba", 1, "dba")}, "max_ttl": "48h"})
-	role["policy"] = "one"
-	f.writeAsAdmin("roles/"+name, role)
-}
-
-// askApproved makes a request of alice's that bob approves, and returns its id.
-func (f *fixture) askApproved(role, ttl string) string {
-	f.t.Helper()
-	id := f.ask(f.alice, map[string]any{"role": role, "ttl": ttl})
-	f.approve(id, f.bob)
-	return id
+	f.must(f.operated().Policies().Write(f.t.Context(), "one", newPolicy(1)))
+	f.must(f.operated().Roles().Write(f.t.Context(), name, role))
 }
 
 // wantNoGrantTokens checks that no grant token of the mount is left.
@@ -42,12 +34,10 @@ func TestClaimRefusesAGrantTokenThatDiffersFromTheRequestedOne(t *testing.T) {
 	f := newFixture(t, vaulttest.MountOptions{})
 	upstream, err := f.EnableSSHOTP(t.Context(), "ssh-"+f.mount.Path, "otp")
 	must(t, err)
-	f.addRole("otp", map[string]any{
-		"path": upstream.Path, "operation": "write", "data": map[string]any{"ip": "127.0.0.1"}, "grant_policies": []string{upstream.Policy},
-	})
-	f.addRole("ghost", map[string]any{
-		"path": upstream.Path, "operation": "write", "data": map[string]any{"ip": "127.0.0.1"}, "grant_policies": []string{upstream.Policy, "no-such-policy"},
-	})
+	role := newOTPRole("one", upstream)
+	f.addRole("otp", role)
+	role.GrantPolicies = append(role.GrantPolicies, "no-such-policy")
+	f.addRole("ghost", role)
 	// A write to a token role keeps the other fields, so each case writes all of them.
 	right := map[string]any{
 		"allowed_policies": []string{upstream.Policy, "no-such-policy"}, "orphan": true, "token_type": "service",
@@ -56,36 +46,31 @@ func TestClaimRefusesAGrantTokenThatDiffersFromTheRequestedOne(t *testing.T) {
 	for name, c := range map[string]struct {
 		fields map[string]any
 		role   string
-		ttl    string
 		says   string
 	}{
-		"not an orphan":      {map[string]any{"orphan": false}, "otp", "10m", "orphan"},
-		"a batch token":      {map[string]any{"token_type": "batch"}, "otp", "10m", "batch tokens"},
-		"a shorter life":     {map[string]any{"token_explicit_max_ttl": 60}, "otp", "10m", "1m0s instead of 10m0s"},
-		"a short period":     {map[string]any{"token_period": 60}, "otp", "10m", "1m0s instead of 10m0s"},
-		"a number of uses":   {map[string]any{"token_num_uses": 5}, "otp", "10m", "5 uses"},
-		"a policy not there": {nil, "ghost", "10m", "does not exist"},
-		"a policy forbidden": {map[string]any{"allowed_policies": []string{"something-else"}}, "otp", "10m", "token role"},
+		"not an orphan":      {map[string]any{"orphan": false}, "otp", "orphan"},
+		"a batch token":      {map[string]any{"token_type": "batch"}, "otp", "batch tokens"},
+		"a shorter life":     {map[string]any{"token_explicit_max_ttl": 60}, "otp", "1m0s instead of 10m0s"},
+		"a short period":     {map[string]any{"token_period": 60}, "otp", "1m0s instead of 10m0s"},
+		"a number of uses":   {map[string]any{"token_num_uses": 5}, "otp", "5 uses"},
+		"a policy not there": {nil, "ghost", "does not exist"},
+		"a policy forbidden": {map[string]any{"allowed_policies": []string{"something-else"}}, "otp", "token role"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.t = t
-			fields := map[string]any{}
-			for _, values := range []map[string]any{right, c.fields} {
-				for field, value := range values {
-					fields[field] = value
-				}
-			}
+			fields := maps.Clone(right)
+			maps.Copy(fields, c.fields)
 			must(t, f.mount.WriteTokenRole(t.Context(), fields))
-			id := f.askApproved(c.role, c.ttl)
-			f.wantRefused(f.alice, "claim/"+id, nil, c.says, "can be claimed again")
+			id := f.askApproved(wire.Ask{Role: c.role, TTL: 10 * minute}, f.bob)
+			f.wantClaimRefused(id, c.says, "can be claimed again")
 			f.wantNoGrantTokens()
 			f.wantState(id, "approved")
-			f.mustWriteAs(f.alice, "cancel", map[string]any{"id": id})
+			f.must(f.as(f.alice).Cancel(t.Context(), id))
 		})
 	}
 	f.t = t
 	must(t, f.mount.WriteTokenRole(t.Context(), right))
-	f.claim(f.alice, f.askApproved("otp", "10m"))
+	f.claim(f.alice, f.askApproved(wire.Ask{Role: "otp", TTL: 10 * minute}, f.bob))
 }
 
 func TestAnswerWithoutLeaseIsRefusedUnlessTheRoleAllowsIt(t *testing.T) {
@@ -99,20 +84,27 @@ path "auth/token/create" { capabilities = ["update"] }
 path "sys/wrapping/wrap" { capabilities = ["update"] }
 path "sys/tools/random/8" { capabilities = ["update"] }`, kv)))
 	must(t, f.mount.AllowGrants(t.Context(), tokens))
-	policies := []string{tokens}
 	before, err := f.TokenAccessors(t.Context())
 	must(t, err)
 
-	f.addRole("static", map[string]any{"path": kv + "/static", "grant_policies": policies})
-	f.addRole("token", map[string]any{"path": "auth/token/create", "operation": "write", "grant_policies": policies, "allow_unleased": true})
-	f.addRole("nothing", map[string]any{"path": kv + "/not-there", "grant_policies": policies, "allow_unleased": true})
-	f.addRole("forbidden", map[string]any{"path": "sys/mounts", "grant_policies": policies, "allow_unleased": true})
-	f.addRole("allowed", map[string]any{"path": kv + "/static", "grant_policies": policies, "allow_unleased": true})
+	for name, c := range map[string]struct {
+		path          string
+		allowUnleased bool
+	}{
+		"static": {kv + "/static", false}, "token": {"auth/token/create", true}, "nothing": {kv + "/not-there", true},
+		"forbidden": {"sys/mounts", true}, "allowed": {kv + "/static", true},
+	} {
+		role := newRole("one", &vaulttest.Upstream{Path: c.path, Policy: tokens})
+		if role.AllowUnleased = c.allowUnleased; name == "token" {
+			role.Operation = "write"
+		}
+		f.addRole(name, role)
+	}
 	for role, says := range map[string]string{
 		"static": "allow_unleased=true", "token": "with a token", "nothing": "nothing that could be given", "forbidden": "permission denied",
 	} {
-		id := f.askApproved(role, "10m")
-		f.wantRefused(f.alice, "claim/"+id, nil, says, "nothing was given out")
+		id := f.askApproved(wire.Ask{Role: role, TTL: 10 * minute}, f.bob)
+		f.wantClaimRefused(id, says, "nothing was given out")
 		f.wantNoGrantTokens()
 	}
 	after, err := f.TokenAccessors(t.Context())
@@ -127,18 +119,16 @@ path "sys/tools/random/8" { capabilities = ["update"] }`, kv)))
 		}
 	}
 
-	id := f.askApproved("allowed", "10m")
-	if shown := f.readRequest(f.bob, id); shown["cannot_be_taken_back"] != true {
+	id := f.askApproved(wire.Ask{Role: "allowed", TTL: 10 * minute}, f.bob)
+	if shown := f.readRequest(f.bob, id); !shown.CannotBeTakenBack {
 		t.Error("approvers do not see that it cannot be taken back")
 	}
 	credential := f.claim(f.alice, id)
 	if credential.Data["password"] != "for ever" || len(credential.Warnings) == 0 {
 		t.Errorf("the claim answers %v and warns %q", credential.Data, credential.Warnings)
 	}
-	ended := f.mustWriteAs(f.bob, "revoke", map[string]any{"id": id})
-	if !strings.Contains(fmt.Sprint(ended.Warnings), "cannot be taken back") {
-		t.Errorf("the end warns %q", ended.Warnings)
-	}
+	_, warnings := f.revoke(f.bob, id)
+	wantWarning(t, warnings, "cannot be taken back")
 }
 
 func TestShortUpstreamLeaseIsRenewedToTheWindowOrEndsTheGrant(t *testing.T) {
@@ -149,12 +139,12 @@ func TestShortUpstreamLeaseIsRenewedToTheWindowOrEndsTheGrant(t *testing.T) {
 	limited, err := f.EnableDatabase(t.Context(), "database-"+f.mount.Path, pg, "limited", time.Minute, 5*time.Minute)
 	must(t, err)
 	must(t, f.mount.AllowGrants(t.Context(), stretchable.Policy, limited.Policy))
-	f.addRole("stretchable", map[string]any{"path": stretchable.Path, "grant_policies": []string{stretchable.Policy}})
-	f.addRole("limited", map[string]any{"path": limited.Path, "grant_policies": []string{limited.Policy}})
+	f.addRole("stretchable", newRole("one", stretchable))
+	f.addRole("limited", newRole("one", limited))
 
-	full := f.claim(f.alice, f.askApproved("stretchable", "10m"))
-	if full.LeaseDuration != 600 || len(full.Warnings) > 0 {
-		t.Errorf("the lease is for %d s and warns %q; upstream could be renewed to 600 s", full.LeaseDuration, full.Warnings)
+	full := f.claim(f.alice, f.askApproved(wire.Ask{Role: "stretchable", TTL: 10 * minute}, f.bob))
+	if full.LeaseDuration != 10*time.Minute || len(full.Warnings) > 0 {
+		t.Errorf("the lease is for %s and warns %q; upstream could be renewed to 600 s", full.LeaseDuration, full.Warnings)
 	}
 	leases, err := stretchable.Leases(t.Context())
 	must(t, err)
@@ -164,8 +154,8 @@ func TestShortUpstreamLeaseIsRenewedToTheWindowOrEndsTheGrant(t *testing.T) {
 		t.Errorf("the upstream lease has %v s left", lease.Data["ttl"])
 	}
 
-	short := f.claim(f.alice, f.askApproved("limited", "10m"))
-	if short.LeaseDuration > 300 || short.LeaseDuration < 290 || len(short.Warnings) == 0 {
-		t.Errorf("the lease is for %d s and warns %q; upstream gives at most 300 s", short.LeaseDuration, short.Warnings)
+	short := f.claim(f.alice, f.askApproved(wire.Ask{Role: "limited", TTL: 10 * minute}, f.bob))
+	if short.LeaseDuration > 5*time.Minute || short.LeaseDuration < 290*time.Second || len(short.Warnings) == 0 {
+		t.Errorf("the lease is for %s and warns %q; upstream gives at most 300 s", short.LeaseDuration, short.Warnings)
 	}
 }

@@ -5,36 +5,37 @@ import (
 	"testing"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func TestFormerApproverMayReadAndWithdrawButNotRevoke(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
 	pg := f.addDatabaseRole()
-	id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-	f.approve(id, f.bob)
+	id := f.askApproved(wire.Ask{Role: "db", TTL: 10 * minute}, f.bob)
 
 	must(t, f.dba.SetMembers(t.Context(), f.carol))
-	if shown := f.readRequest(f.bob, id); shown["state"] != "pending" {
-		t.Errorf("before the claim the former approver reads %v", shown)
+	if shown := f.readRequest(f.bob, id); shown.State != "pending" {
+		t.Errorf("before the claim the former approver reads %+v", shown)
 	}
-	f.mustWriteAs(f.bob, "withdraw", map[string]any{"id": id})
-	f.wantApprovals(id, "0")
+	f.must(f.as(f.bob).Withdraw(t.Context(), id))
+	f.wantApprovals(id, 0)
 
 	must(t, f.dba.SetMembers(t.Context(), f.bob, f.carol))
 	f.approve(id, f.bob, f.carol)
 	credential := f.claim(f.alice, id)
 	must(t, f.dba.SetMembers(t.Context(), f.carol))
-	if shown := f.readRequest(f.bob, id); shown["state"] != "active" {
-		t.Errorf("after the claim the former approver reads %v", shown)
+	if shown := f.readRequest(f.bob, id); shown.State != "active" {
+		t.Errorf("after the claim the former approver reads %+v", shown)
 	}
-	f.wantRefused(f.bob, "revoke", map[string]any{"id": id}, "you may not end this grant", `policy "two"`)
-	f.wantRefused(f.bob, "withdraw", map[string]any{"id": id}, "active")
+	_, _, err := f.as(f.bob).Revoke(t.Context(), id)
+	wantRefusal(t, err, "you may not end this grant", `policy "two"`)
+	wantRefusal(t, errorOf(f.as(f.bob).Withdraw(t.Context(), id)), "active")
 	f.wantState(id, "active")
 	f.wantLogin(pg, credential, true)
 
 	must(t, f.dba.SetMembers(t.Context(), f.bob, f.carol))
-	f.mustWriteAs(f.bob, "revoke", map[string]any{"id": id})
+	f.revoke(f.bob, id)
 	f.waitUntilGone(pg, credential)
 }
 
@@ -49,20 +50,17 @@ func TestApproverWhoDidNotDecideAndAuditorMayRevoke(t *testing.T) {
 	must(t, err)
 	auditors, err := f.Group(t.Context(), "auditors", erin)
 	must(t, err)
-	f.writeAsAdmin("config", map[string]any{"auditor_group_ids": auditors.ID})
+	f.must(f.operated().ChangeConfig(t.Context(), map[string]any{"auditor_group_ids": auditors.ID}))
 	for name, person := range map[string]*vaulttest.Person{"an approver who did not decide": dave, "an auditor": erin} {
-		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-		f.approve(id, f.bob, f.carol)
+		id := f.askApproved(wire.Ask{Role: "db", TTL: 10 * minute}, f.bob, f.carol)
 		credential := f.claim(f.alice, id)
-		answer := f.mustWriteAs(person, "revoke", map[string]any{"id": id})
-		if answer.Data["state"] != "ended" || len(answer.Warnings) > 0 {
-			t.Errorf("%s gets the answer %v and the warnings %q", name, answer.Data, answer.Warnings)
+		if revoked, warnings := f.revoke(person, id); revoked.State != "ended" || len(warnings) > 0 {
+			t.Errorf("%s gets the answer %+v and the warnings %q", name, revoked, warnings)
 		}
 		f.wantLogin(pg, credential, false)
 		end := f.readEnd(id)
-		by, _ := end["ended_by"].(map[string]any)
-		if end["end_reason"] != "revoked" || end["revocation"] != "confirmed" || by["entity_id"] != person.EntityID {
-			t.Errorf("after %s revoked, the end is %v", name, end)
+		if end.EndReason != "revoked" || end.Revocation != "confirmed" || end.EndedBy == nil || end.EndedBy.EntityID != person.EntityID {
+			t.Errorf("after %s revoked, the end is %+v", name, end)
 		}
 	}
 	f.wantNoGrantTokens()
@@ -72,11 +70,10 @@ func TestStrangerGetsTheSameAnswerToRevokeForAGrantAndAnAbsentRequest(t *testing
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
 	pg := f.addDatabaseRole()
-	id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-	f.approve(id, f.bob, f.carol)
+	id := f.askApproved(wire.Ask{Role: "db", TTL: 10 * minute}, f.bob, f.carol)
 	credential := f.claim(f.alice, id)
-	_, hidden := f.writeAs(f.mallory, "revoke", map[string]any{"id": id})
-	_, absent := f.writeAs(f.mallory, "revoke", map[string]any{"id": absentID})
+	_, _, hidden := f.as(f.mallory).Revoke(t.Context(), id)
+	_, _, absent := f.as(f.mallory).Revoke(t.Context(), absentID)
 	wantRefusal(t, hidden, "no request")
 	wantRefusal(t, absent, "no request")
 	if strings.ReplaceAll(hidden.Error(), id, absentID) != absent.Error() {

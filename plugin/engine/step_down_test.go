@@ -2,15 +2,14 @@ package engine_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/vault/api"
-
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // The active node may step down while upstream makes the credential. The claim then gives the credential, or an error
@@ -23,13 +22,12 @@ func TestStepDownDuringAClaimGivesOneCredentialOrNone(t *testing.T) {
 	f.addDatabaseRoleOn(pg)
 	for round, delay := range []time.Duration{3 * time.Second, 3 * time.Second, 15 * time.Second} {
 		f.setDatabaseDelay(delay)
-		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "1m"})
-		f.approve(id, f.bob, f.carol)
+		id := f.askApproved(wire.Ask{Role: "db", TTL: minute}, f.bob, f.carol)
 		credential, err := f.claimDuringStepDown(pg, id)
 		if err != nil {
 			t.Logf("round %d: the claim failed: %v", round, err)
 			f.waitUntilNothingIsLeft(pg, id)
-			state := f.readRequest(f.alice, id)["state"]
+			state := f.readRequest(f.alice, id).State
 			if state == "ended" {
 				f.wantClaimRefused(id, "ended")
 				continue
@@ -44,7 +42,7 @@ func TestStepDownDuringAClaimGivesOneCredentialOrNone(t *testing.T) {
 		}
 		f.wantClaimRefused(id, "active")
 		f.wantLogin(pg, credential, true)
-		f.mustWriteAs(f.bob, "revoke", map[string]any{"id": id})
+		f.revoke(f.bob, id)
 		f.waitUntilNothingIsLeft(pg, id)
 		f.wantLogin(pg, credential, false)
 		f.wantState(id, "ended")
@@ -52,27 +50,19 @@ func TestStepDownDuringAClaimGivesOneCredentialOrNone(t *testing.T) {
 }
 
 // claimDuringStepDown claims as alice, and makes the active node step down while upstream works on the claim.
-func (f *fixture) claimDuringStepDown(pg *vaulttest.Postgres, id string) (*api.Secret, error) {
+func (f *fixture) claimDuringStepDown(pg *vaulttest.Postgres, id string) (credential client.Credential, err error) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Minute)
 	defer cancel()
-	var credential *api.Secret
-	done := make(chan error, 1)
+	alice, done := f.as(f.alice), make(chan struct{})
 	go func() {
-		var err error
-		credential, err = f.alice.Write(ctx, f.mount.Path+"/claim/"+id, nil)
-		done <- err
+		defer close(done)
+		credential, err = alice.Claim(ctx, id)
 	}()
 	vaulttest.Eventually(f.t, "upstream to work on the claim", func(ctx context.Context) error { return checkPostgresSleeps(ctx, pg) })
-	_, err := f.StepDown(ctx)
-	must(f.t, err)
-	select {
-	case err := <-done:
-		return credential, err
-	case <-ctx.Done():
-		f.t.Fatal("the claim does not return")
-		return nil, nil
-	}
+	f.must(f.StepDown(ctx))
+	<-done
+	return credential, err
 }
 
 // setDatabaseDelay sets how long the database role "app" of this mount takes to make a user.
@@ -111,15 +101,12 @@ func (f *fixture) waitUntilNothingIsLeft(pg *vaulttest.Postgres, id string) {
 		if err != nil {
 			return err
 		}
-		request, err := f.alice.Read(ctx, f.mount.Path+"/requests/"+id)
+		request, err := f.as(f.alice).Request(ctx, id)
 		if err != nil {
 			return err
 		}
-		if request == nil {
-			return errors.New("the request cannot be read")
-		}
-		if len(users) > 0 || len(tokens) > 0 || request.Data["state"] == "active" || request.Data["state"] == "claiming" {
-			return fmt.Errorf("%d database users and %d grant tokens are left, and the request is %v", len(users), len(tokens), request.Data["state"])
+		if len(users) > 0 || len(tokens) > 0 || request.State == "active" || request.State == "claiming" {
+			return fmt.Errorf("%d database users and %d grant tokens are left, and the request is %s", len(users), len(tokens), request.State)
 		}
 		return nil
 	})

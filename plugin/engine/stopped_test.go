@@ -23,9 +23,7 @@ func TestStoppedEngineWritesNothing(t *testing.T) {
 		who, path string
 		data      map[string]any
 	}{
-		{logical.UpdateOperation, "", "config", map[string]any{
-			"address": engine.Address, "role_id": f.mount.RoleID, "secret_id": f.mount.SecretID, "token_role": f.mount.TokenRole,
-		}},
+		{logical.UpdateOperation, "", "config", connectTo(engine.Address, f.mount)},
 		{logical.UpdateOperation, "", "approver-groups/dba", map[string]any{"entity_ids": []any{"bob"}}},
 		{logical.UpdateOperation, "", "policies/one", map[string]any{"rules": []any{rule("dba", 1, "dba")}}},
 		{logical.UpdateOperation, "", "roles/app", map[string]any{

@@ -8,13 +8,13 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
-func (f *fixture) wantApprovals(id string, approvals string) {
+func (f *fixture) wantApprovals(id string, approvals int) {
 	f.t.Helper()
-	rules := f.readRequest(f.alice, id)["rules"].([]any)
-	if got := fmt.Sprint(rules[0].(map[string]any)["approvals_counted"]); got != approvals {
-		f.t.Errorf("request %s counts %s approvals, want %s", id, got, approvals)
+	if got := f.readRequest(f.alice, id).Rules[0].ApprovalsCounted; got != approvals {
+		f.t.Errorf("request %s counts %d approvals, want %d", id, got, approvals)
 	}
 }
 
@@ -22,12 +22,9 @@ func TestRequestsAndGrantsSurviveARestart(t *testing.T) {
 	cluster := vaulttest.New(t, vaulttest.Options{Nodes: 1, Race: true})
 	f := newFixtureOn(t, cluster, vaulttest.MountOptions{})
 	pg := f.addDatabaseRole()
-	pending := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-	f.approve(pending, f.bob)
-	approved := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-	f.approve(approved, f.bob, f.carol)
-	active := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-	f.approve(active, f.bob, f.carol)
+	pending := f.askApproved(wire.Ask{Role: "db", TTL: 10 * minute}, f.bob)
+	approved := f.askApproved(wire.Ask{Role: "db", TTL: 10 * minute}, f.bob, f.carol)
+	active := f.askApproved(wire.Ask{Role: "db", TTL: 10 * minute}, f.bob, f.carol)
 	credential := f.claim(f.alice, active)
 
 	for name, restart := range map[string]func(){
@@ -39,8 +36,8 @@ func TestRequestsAndGrantsSurviveARestart(t *testing.T) {
 		for id, state := range map[string]string{pending: "pending", approved: "approved", active: "active"} {
 			f.wantState(id, state)
 		}
-		f.wantApprovals(pending, "1")
-		f.wantApprovals(approved, "2")
+		f.wantApprovals(pending, 1)
+		f.wantApprovals(approved, 2)
 		f.wantLogin(pg, credential, true)
 		if t.Failed() {
 			t.Fatalf("after the server was %s", name)
@@ -54,7 +51,7 @@ func TestRequestsAndGrantsSurviveARestart(t *testing.T) {
 	for _, id := range []string{pending, approved} {
 		credential := f.claim(f.alice, id)
 		f.wantLogin(pg, credential, true)
-		f.mustWriteAs(f.bob, "revoke", map[string]any{"id": id})
+		f.revoke(f.bob, id)
 		f.wantLogin(pg, credential, false)
 	}
 }
@@ -69,18 +66,13 @@ func TestGrantClaimedThroughAStandbyCanBeEndedAfterAStepDown(t *testing.T) {
 	if len(standbys) != 2 {
 		t.Fatalf("%d standbys", len(standbys))
 	}
-	writeAt := func(person *vaulttest.Person, node int, path string, data map[string]any) *api.Secret {
-		t.Helper()
-		client, err := person.At(standbys[node])
-		must(t, err)
-		secret, err := client.Logical().WriteWithContext(t.Context(), f.mount.Path+"/"+path, data)
-		must(t, err)
-		return secret
-	}
-	id := writeAt(f.alice, 0, "request", map[string]any{"role": "db", "reason": "through a standby", "ttl": "10m"}).Data["id"].(string)
-	writeAt(f.bob, 0, "approve", map[string]any{"id": id})
-	writeAt(f.carol, 1, "approve", map[string]any{"id": id})
-	credential := writeAt(f.alice, 1, "claim/"+id, nil)
+	request, err := f.at(standbys[0], f.alice).Ask(t.Context(), wire.Ask{Role: "db", Reason: "through a standby", TTL: 10 * minute})
+	must(t, err)
+	id := request.ID
+	f.must(f.at(standbys[0], f.bob).Approve(t.Context(), id, ""))
+	f.must(f.at(standbys[1], f.carol).Approve(t.Context(), id, ""))
+	credential, err := f.at(standbys[1], f.alice).Claim(t.Context(), id)
+	must(t, err)
 	f.wantLogin(pg, credential, true)
 	wantLeft := func(want int) {
 		t.Helper()
@@ -100,14 +92,14 @@ func TestGrantClaimedThroughAStandbyCanBeEndedAfterAStepDown(t *testing.T) {
 	must(t, err)
 	f.wantState(id, "active")
 	f.wantLogin(pg, credential, true)
-	f.wantRefused(f.alice, "claim/"+id, nil, "active")
+	f.wantClaimRefused(id, "active")
 	// A standby that does not know the new active node yet refuses the engine's calls. Then the engine records the end, and
 	// the periodic work completes it.
-	f.mustWriteAs(f.bob, "revoke", map[string]any{"id": id})
+	f.revoke(f.bob, id)
 	f.wantState(id, "ended")
 	vaulttest.Eventually(t, "the end to be confirmed", func(context.Context) error {
-		if end := f.readEnd(id); end["revocation"] != "confirmed" {
-			return fmt.Errorf("it is %v", end)
+		if end := f.readEnd(id); end.Revocation != "confirmed" {
+			return fmt.Errorf("it is %+v", end)
 		}
 		return nil
 	})

@@ -8,19 +8,18 @@ import (
 	"testing"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // addTemplatedRole adds the role "any". Its patterns match anything, so only the engine itself keeps a parameter from
 // leading to another path.
 func (f *fixture) addTemplatedRole() {
 	f.t.Helper()
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	f.writeAsAdmin("roles/any", map[string]any{
-		"policy": "one", "path": "ssh-" + f.mount.Path + "/creds/{{.Parameters.role}}", "operation": "write",
-		"data":           map[string]any{"ip": "127.0.0.1", "note": "for {{.Parameters.note}}"},
-		"parameters":     map[string]any{"role": map[string]any{"pattern": "(?s).*", "required": true}, "note": map[string]any{"pattern": "(?s).*", "default": "-"}},
-		"grant_policies": "ssh-" + f.mount.Path + "-otp",
-	})
+	upstream := f.addOTPRole("one", newPolicy(1))
+	role := newOTPRole("one", upstream)
+	role.Path, role.Data["note"] = "ssh-"+f.mount.Path+"/creds/{{.Parameters.role}}", "for {{.Parameters.note}}"
+	role.Parameters = map[string]wire.Parameter{"role": {Pattern: "(?s).*", Required: true}, "note": {Pattern: "(?s).*", Default: "-"}}
+	f.must(f.operated().Roles().Write(f.t.Context(), "any", role))
 }
 
 func TestParameterCannotLeadToAnotherPath(t *testing.T) {
@@ -34,8 +33,8 @@ func TestParameterCannotLeadToAnotherPath(t *testing.T) {
 		"otp%00", "otp?list=true", "otp#x", "otp;x", "otp\\..\\x", "otp\n", "otp\x00", " otp", "otp ", "*", "+", "~", "{{.TTL}}", "..otp", ".otp", "@otp",
 		"о́tp", "otp\u200b", "otp,x", "otp:x", "otp=x", "$(id)", strings.Repeat("a/", 4000),
 	} {
-		_, err := f.writeAs(f.alice, "request", map[string]any{"role": "any", "reason": "x", "parameters": map[string]any{"role": value}})
-		if err == nil || !isRefusal(err) || !strings.Contains(err.Error(), "role") {
+		_, err := f.as(f.alice).Ask(t.Context(), wire.Ask{Role: "any", Reason: "x", Parameters: map[string]string{"role": value}})
+		if !isRefusal(err) || !strings.Contains(err.Error(), "role") {
 			t.Errorf("the value %.60q for a part of the path is answered %.300v", value, err)
 		}
 	}
@@ -44,7 +43,7 @@ func TestParameterCannotLeadToAnotherPath(t *testing.T) {
 	if !maps.Equal(before, after) {
 		t.Error("something was stored")
 	}
-	id := f.ask(f.alice, map[string]any{"role": "any", "parameters": map[string]any{"role": "otp"}})
+	id := f.ask(f.alice, wire.Ask{Role: "any", Parameters: map[string]string{"role": "otp"}})
 	f.approve(id, f.bob)
 	f.claim(f.alice, id)
 }
@@ -59,17 +58,15 @@ func TestTextsAreShownAndSentUnchanged(t *testing.T) {
 		"'; DROP TABLE users; --",
 	} {
 		// The text is a reason, a parameter that goes into the data, and a comment.
-		id := f.ask(f.alice, map[string]any{"role": "any", "reason": text, "parameters": map[string]any{"role": "otp", "note": text}})
-		f.mustWriteAs(f.bob, "approve", map[string]any{"id": id, "comment": text})
+		id := f.ask(f.alice, wire.Ask{Role: "any", Reason: text, Parameters: map[string]string{"role": "otp", "note": text}})
+		f.must(f.as(f.bob).Approve(t.Context(), id, text))
 		shown := f.readRequest(f.bob, id)
-		note := shown["parameters"].(map[string]any)["note"]
-		sent := shown["data"].(map[string]any)["note"]
-		comment := shown["decisions"].([]any)[0].(map[string]any)["comment"]
-		if shown["reason"] != text || note != text || comment != text || sent != "for "+text {
-			t.Errorf("%q is shown as reason %q, parameter %q, comment %q and in the data as %q", text, shown["reason"], note, comment, sent)
+		note, sent, comment := shown.Parameters["note"], shown.Data["note"], shown.Decisions[0].Comment
+		if shown.Reason != text || note != text || comment != text || sent != "for "+text {
+			t.Errorf("%q is shown as reason %q, parameter %q, comment %q and in the data as %q", text, shown.Reason, note, comment, sent)
 		}
-		if shown["path"] != "ssh-"+f.mount.Path+"/creds/otp" {
-			t.Errorf("the path is %q", shown["path"])
+		if shown.Path != "ssh-"+f.mount.Path+"/creds/otp" {
+			t.Errorf("the path is %q", shown.Path)
 		}
 	}
 }
@@ -78,15 +75,14 @@ func TestTextsWithInvisibleCharactersAreRefused(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
 	f.addTemplatedRole()
-	id := f.ask(f.alice, map[string]any{"role": "any", "parameters": map[string]any{"role": "otp"}})
+	id := f.ask(f.alice, wire.Ask{Role: "any", Parameters: map[string]string{"role": "otp"}})
 	before, err := f.mount.Storage(t.Context())
 	must(t, err)
 	for _, text := range []string{"a\x00b", "a\rb", "\x1b[2Jgone", "a\x7f", "pay \u202eyub", "\u2066x", "prod\u200b", "a\u2028b", "a\U000e0041"} {
-		f.wantRefused(f.alice, "request", map[string]any{"role": "any", "reason": text, "parameters": map[string]any{"role": "otp"}}, "reason", "character")
-		f.wantRefused(f.alice, "request", map[string]any{"role": "any", "reason": "x", "parameters": map[string]any{"role": "otp", "note": text}}, "note", "character")
-		for _, path := range []string{"approve", "deny"} {
-			f.wantRefused(f.bob, path, map[string]any{"id": id, "comment": text}, "comment", "character")
-		}
+		wantRefusal(t, errorOf(f.as(f.alice).Ask(t.Context(), wire.Ask{Role: "any", Reason: text, Parameters: map[string]string{"role": "otp"}})), "reason", "character")
+		wantRefusal(t, errorOf(f.as(f.alice).Ask(t.Context(), wire.Ask{Role: "any", Reason: "x", Parameters: map[string]string{"role": "otp", "note": text}})), "note", "character")
+		wantRefusal(t, errorOf(f.as(f.bob).Approve(t.Context(), id, text)), "comment", "character")
+		wantRefusal(t, errorOf(f.as(f.bob).Deny(t.Context(), id, text)), "comment", "character")
 	}
 	after, err := f.mount.Storage(t.Context())
 	must(t, err)
@@ -100,15 +96,15 @@ func TestTextsHaveTheDocumentedMaximumLength(t *testing.T) {
 	f := newFixture(t, vaulttest.MountOptions{})
 	f.addTemplatedRole()
 	repeat := func(n int) string { return strings.Repeat("x", n) }
-	ask := func(reason, note string) map[string]any {
-		return map[string]any{"role": "any", "reason": reason, "parameters": map[string]any{"role": "otp", "note": note}}
+	ask := func(reason, note string) wire.Ask {
+		return wire.Ask{Role: "any", Reason: reason, Parameters: map[string]string{"role": "otp", "note": note}}
 	}
 	// The names and the other value take 11 bytes.
 	id := f.ask(f.alice, ask(repeat(4096), repeat(16384-11)))
-	f.mustWriteAs(f.bob, "approve", map[string]any{"id": id, "comment": repeat(4096)})
-	f.wantRefused(f.alice, "request", ask(repeat(4097), "x"), "reason", "4097", "4096")
-	f.wantRefused(f.alice, "request", ask("x", repeat(16384-10)), "parameters", "16385", "16384")
-	f.wantRefused(f.bob, "deny", map[string]any{"id": id, "comment": repeat(4097)}, "comment", "4097", "4096")
+	f.must(f.as(f.bob).Approve(t.Context(), id, repeat(4096)))
+	wantRefusal(t, errorOf(f.as(f.alice).Ask(t.Context(), ask(repeat(4097), "x"))), "reason", "4097", "4096")
+	wantRefusal(t, errorOf(f.as(f.alice).Ask(t.Context(), ask("x", repeat(16384-10)))), "parameters", "16385", "16384")
+	wantRefusal(t, errorOf(f.as(f.bob).Deny(t.Context(), id, repeat(4097))), "comment", "4097", "4096")
 	claimed := f.claim(f.alice, id)
 	if claimed.Data["key"] == nil {
 		t.Errorf("the claim answers %v", claimed.Data)
@@ -120,7 +116,7 @@ func TestTextsHaveTheDocumentedMaximumLength(t *testing.T) {
 func TestHugeInputsAreRefusedBriefly(t *testing.T) {
 	f := newFixture(t, vaulttest.MountOptions{})
 	f.addTemplatedRole()
-	id := f.ask(f.alice, map[string]any{"role": "any", "parameters": map[string]any{"role": "otp"}})
+	id := f.ask(f.alice, wire.Ask{Role: "any", Parameters: map[string]string{"role": "otp"}})
 	before, err := f.mount.Storage(t.Context())
 	must(t, err)
 	pids, err := f.Nodes[0].PluginPIDs()
@@ -153,7 +149,7 @@ func TestHugeInputsAreRefusedBriefly(t *testing.T) {
 		{"claim/" + id, map[string]any{"id": huge}},
 		{"revoke", map[string]any{"id": []string{huge}}},
 	} {
-		_, err := f.writeAs(f.alice, c.path, c.data)
+		_, err := f.writeRaw(f.alice.Client, c.path, c.data)
 		if !isRefusal(err) || len(err.Error()) > 5000 {
 			t.Errorf("case %d, %s: it is answered with %.500v", n, c.path, err)
 		}
@@ -163,7 +159,7 @@ func TestHugeInputsAreRefusedBriefly(t *testing.T) {
 		{"state": {words}}, {"role": {words}}, {"after": {words}}, {"limit": {words}}, {words: {"x"}},
 	} {
 		query["list"] = []string{"true"}
-		_, err := f.alice.Client.Logical().ReadWithDataWithContext(t.Context(), f.mount.Path+"/requests", query)
+		_, err := f.readRaw(f.alice.Client, "requests", query)
 		if err != nil && len(err.Error()) > 5000+len(words)*4/3 { // the client's own message holds the whole URL
 			t.Errorf("a list is answered with %d bytes: %.300v", len(err.Error()), err)
 		}

@@ -11,76 +11,92 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // absentID is the id of no request.
 const absentID = "01a00000-0000-7000-8000-000000000000"
 
-func (f *fixture) listKeys(person *vaulttest.Person, path string, query map[string][]string) []string {
-	f.t.Helper()
-	values := map[string][]string{"list": {"true"}}
-	maps.Copy(values, query)
-	secret, err := person.Client.Logical().ReadWithDataWithContext(f.t.Context(), f.mount.Path+"/"+path, values)
-	must(f.t, err)
-	var keys []string
-	if secret != nil {
-		list, _ := secret.Data["keys"].([]any)
-		for _, key := range list {
-			keys = append(keys, key.(string))
-		}
+func listIDs(page client.Page) []string {
+	ids := []string{}
+	for _, request := range page.Requests {
+		ids = append(ids, request.ID)
 	}
-	return keys
+	return ids
 }
 
-func (f *fixture) wantKeys(person *vaulttest.Person, path string, query map[string][]string, want ...string) {
+// wantRequests checks which requests the person is shown, newest first.
+func (f *fixture) wantRequests(person *vaulttest.Person, query wire.Query, want ...string) client.Page {
 	f.t.Helper()
-	if got := f.listKeys(person, path, query); !slices.Equal(got, want) {
-		f.t.Errorf("%s lists %s %v as %v, want %v", person.Name, path, query, got, want)
+	page, err := f.as(person).Requests(f.t.Context(), query)
+	must(f.t, err)
+	if got := listIDs(page); !slices.Equal(got, want) {
+		f.t.Errorf("%s lists the requests %+v as %v, want %v", person.Name, query, got, want)
 	}
+	return page
+}
+
+// wantInbox checks which requests wait for the person, newest first.
+func (f *fixture) wantInbox(person *vaulttest.Person, part wire.Page, want ...string) client.Page {
+	f.t.Helper()
+	page, err := f.as(person).Inbox(f.t.Context(), part)
+	must(f.t, err)
+	if got := listIDs(page); !slices.Equal(got, want) {
+		f.t.Errorf("%s has %v in the inbox, %+v of it, want %v", person.Name, got, part, want)
+	}
+	return page
 }
 
 func TestStrangerGetsTheSameAnswerForAHiddenAndAnAbsentRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	id := f.ask(f.alice, map[string]any{"role": "otp"})
-	if f.readRequest(f.mallory, id) != nil || f.readRequest(f.mallory, absentID) != nil {
+	f.addOTPRole("one", newPolicy(1))
+	id := f.ask(f.alice, wire.Ask{Role: "otp"})
+	if f.sees(f.mallory, id) || f.sees(f.mallory, absentID) {
 		t.Error("a stranger reads the request")
 	}
-	for _, path := range []string{"approve", "deny", "withdraw", "cancel", "claim/ID", "revoke"} {
-		_, hidden := f.writeAs(f.mallory, strings.Replace(path, "ID", id, 1), map[string]any{"id": id})
-		_, absent := f.writeAs(f.mallory, strings.Replace(path, "ID", absentID, 1), map[string]any{"id": absentID})
-		wantRefusal(t, hidden, "no request")
-		if strings.ReplaceAll(hidden.Error(), id, absentID) != absent.Error() {
-			t.Errorf("%s answers %q for a hidden request and %q for an absent one", path, hidden, absent)
+	mallory := f.as(f.mallory)
+	try := func(id string) (refusals []error) {
+		_, _, revoking := mallory.Revoke(t.Context(), id)
+		return []error{
+			errorOf(mallory.Approve(t.Context(), id, "")), errorOf(mallory.Deny(t.Context(), id, "")), errorOf(mallory.Withdraw(t.Context(), id)),
+			errorOf(mallory.Cancel(t.Context(), id)), errorOf(mallory.Claim(t.Context(), id)), revoking,
 		}
 	}
-	f.wantKeys(f.mallory, "requests", nil)
-	f.wantKeys(f.mallory, "inbox", nil)
+	absent := try(absentID)
+	for n, hidden := range try(id) {
+		wantRefusal(t, hidden, "no request")
+		if strings.ReplaceAll(hidden.Error(), id, absentID) != absent[n].Error() {
+			t.Errorf("call %d is answered with %q for a hidden request and %q for an absent one", n, hidden, absent[n])
+		}
+	}
+	f.wantRequests(f.mallory, wire.Query{})
+	f.wantInbox(f.mallory, wire.Page{})
 	f.wantState(id, "pending")
 }
 
 func TestInboxListsUndecidedRequestsOfItsApprover(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("two", map[string]any{"rules": []any{rule("dba", 2, "dba")}})
-	first, second := f.ask(f.alice, map[string]any{"role": "otp"}), f.ask(f.alice, map[string]any{"role": "otp"})
-	own := f.ask(f.bob, map[string]any{"role": "otp"})
-	f.wantKeys(f.alice, "inbox", nil)
-	f.wantKeys(f.bob, "inbox", nil, second, first)
-	f.wantKeys(f.carol, "inbox", nil, own, second, first)
-	f.wantKeys(f.carol, "inbox", map[string][]string{"limit": {"1"}}, own)
-	f.wantKeys(f.carol, "inbox", map[string][]string{"after": {own}}, second, first)
+	f.addOTPRole("two", newPolicy(2))
+	first, second := f.ask(f.alice, wire.Ask{Role: "otp"}), f.ask(f.alice, wire.Ask{Role: "otp"})
+	own := f.ask(f.bob, wire.Ask{Role: "otp"})
+	f.wantInbox(f.alice, wire.Page{})
+	f.wantInbox(f.bob, wire.Page{}, second, first)
+	f.wantInbox(f.carol, wire.Page{}, own, second, first)
+	f.wantInbox(f.carol, wire.Page{Limit: 1}, own)
+	f.wantInbox(f.carol, wire.Page{After: own}, second, first)
 	f.approve(first, f.bob)
-	f.wantKeys(f.bob, "inbox", nil, second)
-	f.mustWriteAs(f.bob, "withdraw", map[string]any{"id": first})
-	f.wantKeys(f.bob, "inbox", nil, second, first)
+	f.wantInbox(f.bob, wire.Page{}, second)
+	f.must(f.as(f.bob).Withdraw(t.Context(), first))
+	f.wantInbox(f.bob, wire.Page{}, second, first)
 	f.approve(first, f.bob, f.carol)
 	f.claim(f.alice, first)
-	f.mustWriteAs(f.alice, "cancel", map[string]any{"id": second})
-	f.wantKeys(f.bob, "inbox", nil)
-	f.wantKeys(f.carol, "inbox", nil, own)
+	f.must(f.as(f.alice).Cancel(t.Context(), second))
+	f.wantInbox(f.bob, wire.Page{})
+	f.wantInbox(f.carol, wire.Page{}, own)
 }
 
 func TestRequestsAreListedByPersonAndFilter(t *testing.T) {
@@ -88,78 +104,70 @@ func TestRequestsAreListedByPersonAndFilter(t *testing.T) {
 	f := newFixture(t, vaulttest.MountOptions{})
 	auditors, err := f.Group(t.Context(), "auditors", f.mallory)
 	must(t, err)
-	f.writeAsAdmin("config", map[string]any{"auditor_group_ids": []string{auditors.ID}})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	role, err := f.mount.Read(t.Context(), "roles/otp")
-	must(t, err)
-	f.writeAsAdmin("roles/other", map[string]any{
-		"policy": "one", "path": role.Data["path"], "operation": "write", "data": role.Data["data"], "grant_policies": role.Data["grant_policies"],
-	})
-	pending := f.ask(f.alice, map[string]any{"role": "otp"})
-	denied := f.ask(f.alice, map[string]any{"role": "other"})
-	f.mustWriteAs(f.bob, "deny", map[string]any{"id": denied})
-	active := f.ask(f.carol, map[string]any{"role": "otp"})
+	f.must(f.operated().ChangeConfig(t.Context(), map[string]any{"auditor_group_ids": []string{auditors.ID}}))
+	upstream := f.addOTPRole("one", newPolicy(1))
+	f.must(f.operated().Roles().Write(t.Context(), "other", newOTPRole("one", upstream)))
+	pending := f.ask(f.alice, wire.Ask{Role: "otp"})
+	denied := f.ask(f.alice, wire.Ask{Role: "other"})
+	f.must(f.as(f.bob).Deny(t.Context(), denied, ""))
+	active := f.ask(f.carol, wire.Ask{Role: "otp"})
 	f.approve(active, f.bob)
 	f.claim(f.carol, active)
 	stranger, err := f.mount.Person(t.Context(), "stranger")
 	must(t, err)
 
-	all := map[string][]string{"state": {"all"}}
+	all := wire.Query{State: []string{"all"}}
 	for _, person := range []*vaulttest.Person{f.bob, f.carol, f.mallory} {
-		f.wantKeys(person, "requests", nil, active, pending)
-		f.wantKeys(person, "requests", all, active, denied, pending)
+		f.wantRequests(person, wire.Query{}, active, pending)
+		f.wantRequests(person, all, active, denied, pending)
 	}
-	f.wantKeys(f.alice, "requests", nil, pending)
-	f.wantKeys(f.alice, "requests", all, denied, pending)
-	f.wantKeys(f.alice, "requests", map[string][]string{"state": {"denied"}}, denied)
-	f.wantKeys(f.mallory, "requests", map[string][]string{"state": {"denied,active"}}, active, denied)
-	f.wantKeys(f.mallory, "requests", map[string][]string{"state": {"all"}, "role": {"otp"}}, active, pending)
-	f.wantKeys(f.mallory, "requests", map[string][]string{"state": {"all"}, "limit": {"2"}}, active, denied)
-	f.wantKeys(f.mallory, "requests", map[string][]string{"state": {"all"}, "after": {denied}}, pending)
-	f.wantKeys(stranger, "requests", all)
-	f.wantPages(f.mallory, "requests", "all", active, denied, pending)
+	f.wantRequests(f.alice, wire.Query{}, pending)
+	f.wantRequests(f.alice, all, denied, pending)
+	f.wantRequests(f.alice, wire.Query{State: []string{"denied"}}, denied)
+	f.wantRequests(f.mallory, wire.Query{State: []string{"denied,active"}}, active, denied)
+	f.wantRequests(f.mallory, wire.Query{State: []string{"denied", "active"}}, active, denied)
+	f.wantRequests(f.mallory, wire.Query{State: []string{"all"}, Role: "otp"}, active, pending)
+	f.wantRequests(f.mallory, wire.Query{State: []string{"all"}, Page: wire.Page{Limit: 2}}, active, denied)
+	f.wantRequests(f.mallory, wire.Query{State: []string{"all"}, Page: wire.Page{After: denied}}, pending)
+	f.wantRequests(stranger, all)
+	f.wantPages(f.mallory, all, active, denied, pending)
 	for query, says := range map[string]string{"state=sleeping": "sleeping", "limit=0": "limit", "after=x": "after", "stat=all": "stat"} {
 		name, value, _ := strings.Cut(query, "=")
-		_, err := f.mallory.Client.Logical().ReadWithDataWithContext(t.Context(), f.mount.Path+"/requests", map[string][]string{"list": {"true"}, name: {value}})
-		wantRefusal(t, err, says)
+		wantRefusal(t, errorOf(f.readRaw(f.mallory.Client, "requests", map[string][]string{"list": {"true"}, name: {value}})), says)
 	}
 
 	// Auditors may end any grant, and cannot decide or claim.
-	f.wantRefused(f.mallory, "approve", map[string]any{"id": pending}, "none of the approver groups")
-	f.wantRefused(f.mallory, "claim/"+pending, nil, "only its requester")
-	f.mustWriteAs(f.mallory, "revoke", map[string]any{"id": active})
-	if by := f.readRequest(f.carol, active)["grant"].(map[string]any)["ended_by"].(map[string]any); by["entity_id"] != f.mallory.EntityID {
+	f.wantApprovalRefused(pending, f.mallory, "none of the approver groups")
+	wantRefusal(t, errorOf(f.as(f.mallory).Claim(t.Context(), pending)), "only its requester")
+	f.revoke(f.mallory, active)
+	if by := f.readRequest(f.carol, active).Grant.EndedBy; by == nil || by.EntityID != f.mallory.EntityID {
 		t.Errorf("it was ended by %v", by)
 	}
 }
 
 // wantPages reads a list in pages of one entry and follows next.
-func (f *fixture) wantPages(person *vaulttest.Person, path, state string, want ...string) {
+func (f *fixture) wantPages(person *vaulttest.Person, query wire.Query, want ...string) {
 	f.t.Helper()
-	query := map[string][]string{"list": {"true"}, "state": {state}, "limit": {"1"}}
+	query.Limit = 1
 	for i, id := range want {
-		page, err := person.Client.Logical().ReadWithDataWithContext(f.t.Context(), f.mount.Path+"/"+path, query)
-		must(f.t, err)
-		next, more := page.Data["next"].(string)
-		if keys := fmt.Sprint(page.Data["keys"]); keys != fmt.Sprint([]string{id}) {
-			f.t.Errorf("page %d is %s, want %s", i, keys, id)
+		page := f.wantRequests(person, query, id)
+		last := i == len(want)-1
+		if last != (page.Next == "") || (!last && page.Next != id) || last != (len(page.Warnings) == 0) {
+			f.t.Errorf("page %d has the next %q and warns %q", i, page.Next, page.Warnings)
 		}
-		if last := i == len(want)-1; last == more || (more && next != id) || last != (len(page.Warnings) == 0) {
-			f.t.Errorf("page %d has the next %q and warns %q", i, next, page.Warnings)
-		}
-		query["after"] = []string{next}
+		query.After = page.Next
 	}
 }
 
 func TestReadsWriteNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	pending := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.writeAsAdmin("policies/one", map[string]any{"request_ttl": "1s"})
-	expired := f.ask(f.alice, map[string]any{"role": "otp"})
+	f.addOTPRole("one", newPolicy(1))
+	pending := f.ask(f.alice, wire.Ask{Role: "otp"})
+	f.must(f.operated().Policies().Change(t.Context(), "one", map[string]any{"request_ttl": "1s"}))
+	expired := f.ask(f.alice, wire.Ask{Role: "otp"})
 	vaulttest.Eventually(t, "a request to expire", func(context.Context) error {
-		if state := f.readRequest(f.alice, expired)["state"]; state != "expired" {
+		if state := f.readRequest(f.alice, expired).State; state != "expired" {
 			return fmt.Errorf("it is %v", state)
 		}
 		return nil
@@ -170,16 +178,16 @@ func TestReadsWriteNothing(t *testing.T) {
 		"config", "status", "approver-groups/dba", "policies/one", "policies/one/check", "roles/otp",
 		"requests/" + pending, "requests/" + expired, "requests/" + absentID,
 	} {
-		for _, client := range []*api.Client{f.Root(), f.alice.Client, f.bob.Client} {
-			_, _ = client.Logical().ReadWithContext(t.Context(), f.mount.Path+"/"+path)
+		for _, vault := range []*api.Client{f.Root(), f.alice.Client, f.bob.Client} {
+			_, _ = f.readRaw(vault, path, nil)
 		}
 	}
 	for _, path := range []string{"approver-groups", "policies", "roles", "requests", "inbox"} {
-		for _, client := range []*api.Client{f.Root(), f.alice.Client, f.bob.Client} {
-			_, _ = client.Logical().ListWithContext(t.Context(), f.mount.Path+"/"+path)
+		for _, vault := range []*api.Client{f.Root(), f.alice.Client, f.bob.Client} {
+			_, _ = f.readRaw(vault, path, map[string][]string{"list": {"true"}})
 		}
 	}
-	f.listKeys(f.bob, "requests", map[string][]string{"state": {"all"}})
+	f.must(f.as(f.bob).Requests(t.Context(), wire.Query{State: []string{"all"}}))
 	after, err := f.mount.Storage(t.Context())
 	must(t, err)
 	if !maps.Equal(before, after) {
@@ -190,14 +198,14 @@ func TestReadsWriteNothing(t *testing.T) {
 func TestRequesterHasALimitOfPendingRequests(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, vaulttest.MountOptions{Config: map[string]any{"max_pending_per_requester": 2}})
-	f.addOTPRole("one", map[string]any{"rules": []any{rule("dba", 1, "dba")}})
-	first := f.ask(f.alice, map[string]any{"role": "otp"})
-	f.ask(f.alice, map[string]any{"role": "otp"})
-	f.wantRefused(f.alice, "request", map[string]any{"role": "otp", "reason": "x"}, "2 requests waiting")
-	f.ask(f.carol, map[string]any{"role": "otp"})
+	f.addOTPRole("one", newPolicy(1))
+	first := f.ask(f.alice, wire.Ask{Role: "otp"})
+	f.ask(f.alice, wire.Ask{Role: "otp"})
+	wantRefusal(t, errorOf(f.as(f.alice).Ask(t.Context(), wire.Ask{Role: "otp", Reason: "x"})), "2 requests waiting")
+	f.ask(f.carol, wire.Ask{Role: "otp"})
 	f.approve(first, f.bob)
 	f.claim(f.alice, first) // a granted request is no longer pending
-	f.ask(f.alice, map[string]any{"role": "otp"})
+	f.ask(f.alice, wire.Ask{Role: "otp"})
 }
 
 // asText formats an answer, so that a test can look for secrets in it.
@@ -231,16 +239,18 @@ func TestSecretsAreInNoLogAndNoAnswer(t *testing.T) {
 		for _, token := range engine {
 			secrets["accessor of the engine's token "+token.Accessor] = token.Accessor
 		}
-		shown = append(shown, asText(t, f.readRequest(f.alice, id)))
+		request, err := f.readRaw(f.alice.Client, "requests/"+id, nil)
+		must(t, err)
+		shown = append(shown, asText(t, request.Data))
 	}
 	for _, how := range []string{"revoked", "outage", "refused"} {
-		id := f.ask(f.alice, map[string]any{"role": "db", "ttl": "10m"})
-		_, err := f.writeAs(f.alice, "claim/"+id, nil)
+		id := f.ask(f.alice, wire.Ask{Role: "db", TTL: 10 * minute})
+		_, err := f.writeRaw(f.alice.Client, "claim/"+id, nil)
 		remember(err)
 		f.approve(id, f.bob, f.carol)
 		if how == "refused" {
 			pg.Stop()
-			_, err := f.writeAs(f.alice, "claim/"+id, nil)
+			_, err := f.writeRaw(f.alice.Client, "claim/"+id, nil)
 			remember(err)
 			note(id)
 			must(t, pg.Start(t.Context()))
@@ -251,7 +261,7 @@ func TestSecretsAreInNoLogAndNoAnswer(t *testing.T) {
 		if how == "outage" {
 			pg.Stop()
 		}
-		answer, err := f.writeAs(f.bob, "revoke", map[string]any{"id": id})
+		answer, err := f.writeRaw(f.bob.Client, "revoke", map[string]any{"id": id})
 		remember(err)
 		shown = append(shown, asText(t, answer))
 		note(id)
@@ -259,7 +269,7 @@ func TestSecretsAreInNoLogAndNoAnswer(t *testing.T) {
 			must(t, pg.Start(t.Context()))
 		}
 	}
-	f.writeAsAdmin("config/rotate-root", nil)
+	f.must(f.operated().RotateRoot(t.Context()))
 	stored, err := f.mount.Storage(t.Context())
 	must(t, err)
 	var config struct {
@@ -270,7 +280,7 @@ func TestSecretsAreInNoLogAndNoAnswer(t *testing.T) {
 	must(t, json.Unmarshal([]byte(stored["config"]), &config))
 	secrets["the rotated secret_id"] = config.Body.SecretID
 	for _, path := range []string{"config", "status", "roles/db", "policies/two", "policies/two/check", "approver-groups/dba"} {
-		secret, err := f.mount.Read(t.Context(), path)
+		secret, err := f.readRaw(f.Root(), path, nil)
 		must(t, err)
 		shown = append(shown, asText(t, secret.Data))
 	}
