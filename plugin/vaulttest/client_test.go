@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
@@ -19,11 +20,15 @@ func TestClientFollowsAStandby(t *testing.T) {
 		http.Redirect(out, in, active.URL+in.URL.Path, http.StatusTemporaryRedirect)
 	}))
 	t.Cleanup(standby.Close)
-	client, err := vaulttest.NewClient(standby.URL, "token")
+	vault, err := vaulttest.NewClient(standby.URL, "token")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.Logical().WriteWithContext(t.Context(), "jit/revoke", map[string]any{"id": "x"})
+	jit, err := client.New(vault, "jit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = jit.Revoke(t.Context(), "x")
 	if err != nil || reached != "PUT /v1/jit/revoke" {
 		t.Errorf("it reached %q (%v)", reached, err)
 	}

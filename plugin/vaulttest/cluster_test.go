@@ -2,6 +2,7 @@ package vaulttest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -9,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -30,6 +33,18 @@ func newMount(t *testing.T, c *vaulttest.Cluster, o vaulttest.MountOptions) *vau
 	return m
 }
 
+// askForConfig fails unless the engine of a mount without config says that it has none.
+func askForConfig(ctx context.Context, m *vaulttest.Mount) error {
+	jit, err := m.Operated()
+	if err != nil {
+		return err
+	}
+	if _, err = jit.Config(ctx); errors.Is(err, client.ErrAbsent) {
+		return nil
+	}
+	return fmt.Errorf("got %w, want that there is none", err)
+}
+
 func TestPluginServesTheMount(t *testing.T) {
 	c := vaulttest.Shared(t)
 	m := newMount(t, c, vaulttest.MountOptions{})
@@ -38,7 +53,7 @@ func TestPluginServesTheMount(t *testing.T) {
 	if err != nil || len(pids) == 0 {
 		t.Fatalf("plugin processes are %v (%v)", pids, err)
 	}
-	if _, err := m.Read(t.Context(), "config"); err != nil {
+	if err := askForConfig(t.Context(), m); err != nil {
 		t.Errorf("the engine does not answer: %v", err)
 	}
 	log, err := c.Log()
@@ -62,8 +77,7 @@ func TestKilledPluginIsStartedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	vaulttest.Eventually(t, "the plugin", func(ctx context.Context) error {
-		_, err := m.Read(ctx, "config")
-		return err
+		return askForConfig(ctx, m)
 	})
 	after, err := c.Nodes[0].PluginPIDs()
 	if err != nil || len(after) == 0 || slices.ContainsFunc(after, func(pid int) bool { return slices.Contains(before, pid) }) {
@@ -230,7 +244,7 @@ func TestRaftNodeKeepsItsDataThroughStopAndKill(t *testing.T) {
 		if _, err := alice.Read(t.Context(), "auth/token/lookup-self"); err != nil {
 			t.Errorf("%s: alice's token is gone: %v", name, err)
 		}
-		if _, err := m.Read(t.Context(), "config"); err != nil {
+		if err := askForConfig(t.Context(), m); err != nil {
 			t.Errorf("%s: the engine does not answer: %v", name, err)
 		}
 	}
@@ -298,7 +312,11 @@ func TestStorageShowsWritesAndChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Write(t.Context(), "approver-groups/dba", map[string]any{"entity_ids": "a1b2"}); err != nil {
+	jit, err := m.Operated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jit.ApproverGroups().Write(t.Context(), "dba", wire.ApproverGroup{EntityIDs: []string{"a1b2"}}); err != nil {
 		t.Fatal(err)
 	}
 	after, err := m.Storage(t.Context())
