@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -77,13 +76,6 @@ func TestListsDescribeTheirEntries(t *testing.T) {
 			got.Operation != "write" || got.Path != "ssh-"+f.mount.Path+"/creds/otp" || got.Data["ip"] != "127.0.0.1" || got.CannotBeTakenBack {
 			t.Errorf("a list shows %+v", got)
 		}
-	}
-}
-
-func wantEqual[T any](t *testing.T, got, want T) {
-	t.Helper()
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

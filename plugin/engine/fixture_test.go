@@ -3,6 +3,7 @@ package engine_test
 import (
 	"errors"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -117,6 +118,13 @@ func wantRefusal(t testing.TB, err error, words ...string) {
 func isRefusal(err error) bool {
 	var response *api.ResponseError
 	return refusal.Of(err) != nil || errors.As(err, &response) && response.StatusCode == http.StatusBadRequest
+}
+
+func wantEqual[T any](t testing.TB, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
 }
 
 // wantWarning checks that one of the warnings has the text.
