@@ -55,7 +55,7 @@ func (f *fixture) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if f.mount, err = f.cluster.Mount(ctx, vaulttest.MountOptions{GrantPolicies: []string{upstream.Policy}}); err != nil {
+	if f.mount, err = f.cluster.Mount(ctx, vaulttest.MountOptions{AllowedPolicies: []string{upstream.Policy}}); err != nil {
 		return err
 	}
 	for name, person := range map[string]**vaulttest.Person{"alice": &f.alice, "bob": &f.bob} {

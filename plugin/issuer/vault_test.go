@@ -31,7 +31,7 @@ func newVaultFixture(t *testing.T) *vaultFixture {
 	cluster := vaulttest.Shared(t)
 	ssh, err := cluster.EnableSSHOTP(t.Context(), "ssh", "otp")
 	sessiontest.Must(t, err)
-	mount, err := cluster.Mount(t.Context(), vaulttest.MountOptions{GrantPolicies: []string{ssh.Policy}, Unconfigured: true})
+	mount, err := cluster.Mount(t.Context(), vaulttest.MountOptions{AllowedPolicies: []string{ssh.Policy}, Unconfigured: true})
 	sessiontest.Must(t, err)
 	c := session.Connection{
 		Address: cluster.Address(), AuthMount: "approle", RoleID: mount.RoleID, SecretID: mount.SecretID, TokenRole: mount.TokenRole,

@@ -157,7 +157,7 @@ func TestGrantTokensComeFromTheMountsTokenRole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMount(t, c, vaulttest.MountOptions{GrantPolicies: []string{otp.Policy}})
+	m := newMount(t, c, vaulttest.MountOptions{AllowedPolicies: []string{otp.Policy}})
 	made, err := c.Root().Logical().WriteWithContext(t.Context(), "auth/token/create/"+m.TokenRole, map[string]any{
 		"policies": []string{otp.Policy}, "ttl": "5m", "meta": map[string]string{"request": "r1"},
 	})

@@ -17,9 +17,9 @@ import (
 type MountOptions struct {
 	// Path of the mount, without slashes; a new "jit-…" if empty.
 	Path string
-	// GrantPolicies are the token role's allowed_policies: the policies that grant tokens may have. AllowGrants
+	// AllowedPolicies are the token role's allowed_policies: the policies that grant tokens may have. AllowGrants
 	// changes them later.
-	GrantPolicies []string
+	AllowedPolicies []string
 	// Config adds to or replaces fields of the engine's config; a nil value leaves a field out.
 	Config map[string]any
 	// Unconfigured leaves writing the config to the test.
@@ -83,7 +83,7 @@ func (c *Cluster) Mount(ctx context.Context, o MountOptions) (*Mount, error) {
 	if err := c.Policy(ctx, m.UserPolicy, userPolicy(path)); err != nil {
 		return nil, err
 	}
-	if err := m.AllowGrants(ctx, o.GrantPolicies...); err != nil {
+	if err := m.AllowGrants(ctx, o.AllowedPolicies...); err != nil {
 		return nil, err
 	}
 	if err := m.makeAppRole(ctx); err != nil {

@@ -45,7 +45,7 @@ func prepare(ctx context.Context, o options) (_ *setting, err error) {
 		return nil, err
 	}
 	s.mount, err = cluster.Mount(ctx, vaulttest.MountOptions{
-		Path: "jit", GrantPolicies: []string{s.upstream.Policy},
+		Path: "jit", AllowedPolicies: []string{s.upstream.Policy},
 		Config: map[string]any{"max_pending_per_requester": 1_000_000_000},
 	})
 	if err != nil {

@@ -60,7 +60,7 @@ func setUp(ctx context.Context, screen *screen) (_ *scene, err error) {
 
 	s.title("The engine, mounted at jit/")
 	s.mount, err = s.cluster.Mount(ctx, vaulttest.MountOptions{
-		Path: "jit", GrantPolicies: []string{s.database.Policy},
+		Path: "jit", AllowedPolicies: []string{s.database.Policy},
 		// Without these it works as well, but cannot tell who could still approve.
 		ExtraPolicy: `path "identity/group/id/*"      { capabilities = ["read"] }
 path "auth/token/roles/jit-grant" { capabilities = ["read"] }

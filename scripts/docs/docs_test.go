@@ -97,7 +97,7 @@ func configured(t *testing.T) (c *vaulttest.Cluster, env []string) {
 	t.Helper()
 	c = server(t)
 	must(t, c.Policy(t.Context(), "grant-db-readonly", `path "database/creds/readonly" { capabilities = ["read"] }`))
-	mount, err := c.Mount(t.Context(), vaulttest.MountOptions{Path: "jit", GrantPolicies: []string{"grant-db-readonly"}, Unconfigured: true})
+	mount, err := c.Mount(t.Context(), vaulttest.MountOptions{Path: "jit", AllowedPolicies: []string{"grant-db-readonly"}, Unconfigured: true})
 	must(t, err)
 	env = append(shell(t, c), "ROLE_ID="+mount.RoleID, "SECRET_ID="+mount.SecretID)
 	return c, append(env, people(t, c, mount.UserPolicy)...)
