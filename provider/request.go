@@ -106,7 +106,7 @@ func (r *requestResource) reach(ctx context.Context, request wire.Request, plan 
 // fill takes over what the engine answered where the values leave it open. What was asked stays as it is spelled, and
 // parameters as they are configured: the engine adds the role's defaults.
 func (r *requestResource) fill(ctx context.Context, request wire.Request, values object.Values, state *tfsdk.State, diags *diag.Diagnostics) {
-	answer, err := wire.Values(request)
+	answer, err := wire.Encode(request)
 	if err != nil {
 		diags.AddError("Cannot show request "+request.ID, err.Error())
 		return

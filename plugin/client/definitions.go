@@ -42,7 +42,7 @@ func (d Definitions[T, S]) Read(ctx context.Context, name string) (T, error) {
 // Write stores one whole: a field that is zero is stored as zero, so begin with [wire.NewPolicy] or [wire.NewRole], which
 // have the defaults. It returns the engine's warnings.
 func (d Definitions[T, S]) Write(ctx context.Context, name string, value T) (warnings []string, err error) {
-	fields, err := wire.Whole(d.table, value)
+	fields, err := wire.EncodeWhole(d.table, value)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (c *Client) Config(ctx context.Context) (wire.Config, error) {
 // Configure stores the configuration whole, but for the secrets, which stay as they are where they are empty. It
 // returns the engine's warnings.
 func (c *Client) Configure(ctx context.Context, config wire.Config) (warnings []string, err error) {
-	fields, err := wire.Whole(wire.ConfigTable, config)
+	fields, err := wire.EncodeWhole(wire.ConfigTable, config)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 
 // Ask makes a request, in the name of the token's entity. A TTL of zero asks for the policy's default.
 func (c *Client) Ask(ctx context.Context, ask wire.Ask) (wire.Request, error) {
-	fields, err := wire.Whole(wire.AskTable, ask)
+	fields, err := wire.EncodeWhole(wire.AskTable, ask)
 	if err != nil {
 		return wire.Request{}, err
 	}

@@ -155,6 +155,6 @@ func (c *call) show(ctx context.Context, r approval.Request, withCensus bool) (*
 
 // answer is the answer with the fields of a type of package wire.
 func answer(view any) (*logical.Response, error) {
-	values, err := wire.Values(view)
+	values, err := wire.Encode(view)
 	return &logical.Response{Data: values}, err
 }

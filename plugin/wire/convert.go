@@ -87,9 +87,9 @@ func (t Table) Summarise(shown map[string]any) map[string]any {
 	return summary
 }
 
-// Whole is what a client sends of an object, so that the engine has exactly that: every accepted field. A sensitive one
+// EncodeWhole is what a client sends of an object, so that the engine has exactly that: every accepted field. A sensitive one
 // is sent only if it has a value, because an answer never gives it back.
-func Whole(table Table, value any) (map[string]any, error) {
+func EncodeWhole(table Table, value any) (map[string]any, error) {
 	object, err := toObject(value)
 	if err != nil {
 		return nil, err
@@ -121,8 +121,8 @@ func (f Field) part(value any) any {
 	})
 }
 
-// Values are the fields of a generated struct, by name.
-func Values(value any) (map[string]any, error) { return toObject(value) }
+// Encode gives the fields of a generated struct, by name.
+func Encode(value any) (map[string]any, error) { return toObject(value) }
 
 // Read fills a generated struct, or whatever else has the API's field names, from an answer. Fields that this release
 // does not know are left out.

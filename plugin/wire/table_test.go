@@ -96,7 +96,7 @@ func TestNewDefinitionsHaveTheDefaults(t *testing.T) {
 		table Table
 		value any
 	}{"policy": {PolicyTable, NewPolicy()}, "role": {RoleTable, NewRole()}, "config": {ConfigTable, NewConfig()}} {
-		whole, err := Whole(c.table, c.value)
+		whole, err := EncodeWhole(c.table, c.value)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +215,7 @@ func TestClientsSendOnlyWhatIsAccepted(t *testing.T) {
 	policy := NewPolicy()
 	policy.Version = 7
 	policy.Rules = []Rule{{Name: "r", ApproverGroups: []string{"g"}, Approvals: 1}}
-	whole, err := Whole(PolicyTable, policy)
+	whole, err := EncodeWhole(PolicyTable, policy)
 	if err != nil {
 		t.Fatal(err)
 	}

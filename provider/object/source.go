@@ -98,7 +98,7 @@ func ReadFields(answer any, err error) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wire.Values(answer)
+	return wire.Encode(answer)
 }
 
 func findType(ctx context.Context, of attr.Type) tftypes.Object {

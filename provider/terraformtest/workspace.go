@@ -73,7 +73,7 @@ func (w *Workspace) Start(ctx context.Context, args ...string) (*Running, error)
 	r := &Running{what: w.cli.Name() + " " + args[0], done: make(chan struct{})}
 	r.cmd = exec.CommandContext(ctx, w.cli.Path, args...)
 	r.cmd.Dir = w.Dir
-	r.cmd.Env = append(environment(), w.Env...)
+	r.cmd.Env = append(inheritEnvironment(), w.Env...)
 	r.cmd.Stdout, r.cmd.Stderr = &r.output, &r.output
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.cmd.Cancel = func() error { return syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) }
@@ -127,7 +127,7 @@ func Code(err error) int {
 	return -1
 }
 
-func environment() []string {
+func inheritEnvironment() []string {
 	var env []string
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "VAULT_") && !strings.HasPrefix(variable, "TF_") {

@@ -60,7 +60,7 @@ func countCalls(ctx context.Context, s *setting) (map[string]calls, error) {
 	write("", "config", map[string]any{"address": engine.Address, "role_id": s.mount.RoleID, "secret_id": secretID, "token_role": s.mount.TokenRole})
 	write("", "approver-groups/ops", map[string]any{"entity_ids": []any{"approver", "reader"}})
 	write("", "policies/one", map[string]any{"rules": []any{map[string]any{"name": "ops", "approver_groups": []any{"ops"}, "approvals": 1}}})
-	role, roleErr := wire.Whole(wire.RoleTable, s.role())
+	role, roleErr := wire.EncodeWhole(wire.RoleTable, s.role())
 	if roleErr != nil {
 		return nil, roleErr
 	}

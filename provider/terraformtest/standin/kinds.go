@@ -31,8 +31,8 @@ func (v values) text(name string) string {
 	return text
 }
 
-// without is what is written when some arguments are in the path.
-func without(names ...string) func(values) map[string]any {
+// leaveOut is what is written when some arguments are in the path.
+func leaveOut(names ...string) func(values) map[string]any {
 	return func(v values) map[string]any {
 		body := map[string]any{}
 		for name, value := range v {
@@ -45,19 +45,19 @@ func without(names ...string) func(values) map[string]any {
 	}
 }
 
-func at(format, argument string) func(values) string {
+func placeAt(format, argument string) func(values) string {
 	return func(v values) string { return fmt.Sprintf(format, v.text(argument)) }
 }
 
 var kinds = []kind{{
 	name: "vault_mount", texts: []string{"path", "type", "description"}, required: []string{"path", "type"},
-	path: at("sys/mounts/%s", "path"), body: without("path"),
+	path: placeAt("sys/mounts/%s", "path"), body: leaveOut("path"),
 }, {
 	name: "vault_policy", texts: []string{"name", "policy"}, required: []string{"name", "policy"},
-	path: at("sys/policies/acl/%s", "name"), body: without("name"),
+	path: placeAt("sys/policies/acl/%s", "name"), body: leaveOut("name"),
 }, {
 	name: "vault_auth_backend", texts: []string{"type"}, required: []string{"type"}, answered: []string{"path"},
-	path: at("sys/auth/%s", "type"), body: without("path"),
+	path: placeAt("sys/auth/%s", "type"), body: leaveOut("path"),
 	learn: func(_ context.Context, _ *api.Client, v values, _ *api.Secret) error {
 		v["path"] = v.text("type")
 		return nil
@@ -66,7 +66,7 @@ var kinds = []kind{{
 	name: "vault_approle_auth_backend_role", texts: []string{"backend", "role_name"}, required: []string{"role_name"},
 	sets: []string{"token_policies"}, truths: []string{"token_no_default_policy"}, numbers: []string{"token_ttl"}, answered: []string{"role_id"},
 	path: func(v values) string { return fmt.Sprintf("auth/%s/role/%s", v.text("backend"), v.text("role_name")) },
-	body: without("backend", "role_name", "role_id"),
+	body: leaveOut("backend", "role_name", "role_id"),
 	learn: func(ctx context.Context, client *api.Client, v values, _ *api.Secret) error {
 		answer, err := client.Logical().ReadWithContext(ctx, fmt.Sprintf("auth/%s/role/%s/role-id", v.text("backend"), v.text("role_name")))
 		if err != nil {
@@ -78,11 +78,11 @@ var kinds = []kind{{
 }, {
 	name: "vault_token_auth_backend_role", texts: []string{"role_name", "token_type"}, required: []string{"role_name"},
 	sets: []string{"allowed_policies"}, truths: []string{"orphan", "renewable", "token_no_default_policy"},
-	path: at("auth/token/roles/%s", "role_name"), body: without("role_name"),
+	path: placeAt("auth/token/roles/%s", "role_name"), body: leaveOut("role_name"),
 }, {
 	name: "vault_identity_group", texts: []string{"name", "type"}, required: []string{"name"},
 	sets: []string{"member_entity_ids", "policies"}, truths: []string{"external_member_entity_ids"},
-	path: func(values) string { return "identity/group" }, body: without("external_member_entity_ids"),
+	path: func(values) string { return "identity/group" }, body: leaveOut("external_member_entity_ids"),
 	deleted: func(v values) string { return "identity/group/id/" + v.text("id") },
 	learn: func(_ context.Context, _ *api.Client, v values, written *api.Secret) error {
 		if written != nil {
