@@ -16,14 +16,14 @@ func TestApproverGroupEveryArgumentReachesVault(t *testing.T) {
 	step := func(arguments string, want map[string]any) resource.TestStep {
 		return resource.TestStep{
 			Config:           w.hcl("resource \"vaultjit_approver_group\" \"g\" {\n  name = \"dba\"\n" + arguments + "}\n"),
-			Check:            w.remote("approver-groups/dba", want),
+			Check:            w.checkApproverGroup("dba", want),
 			ConfigPlanChecks: emptyAfter,
 		}
 	}
 	entities := fmt.Sprintf("  entity_ids = [%q, %q]\n", w.bob.EntityID, w.alice.EntityID)
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
-		CheckDestroy:             w.remote("approver-groups/dba", nil),
+		CheckDestroy:             w.checkApproverGroup("dba", nil),
 		Steps: []resource.TestStep{
 			step(fmt.Sprintf("  identity_group_ids = [%q]\n", w.dba.ID),
 				map[string]any{"identity_group_ids": []string{w.dba.ID}, "entity_ids": []string{}, "description": ""}),
@@ -31,16 +31,14 @@ func TestApproverGroupEveryArgumentReachesVault(t *testing.T) {
 			step(entities+"  description = \"Who runs databases\"\n", map[string]any{"description": "Who runs databases"}),
 			{ResourceName: "vaultjit_approver_group.g", ImportState: true, ImportStateId: "dba", ImportStateVerify: true,
 				ImportStateVerifyIdentifierAttribute: "name"},
-			{PreConfig: func() { w.set("approver-groups/dba", map[string]any{"entity_ids": []string{w.carol.EntityID}}) },
+			{PreConfig: func() {
+				w.must(w.operated().ApproverGroups().Change(t.Context(), "dba", map[string]any{"entity_ids": []string{w.carol.EntityID}}))
+			},
 				Config: w.hcl("resource \"vaultjit_approver_group\" \"g\" {\n  name = \"dba\"\n" + entities + "}\n"),
 				ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
 					plancheck.ExpectResourceAction("vaultjit_approver_group.g", plancheck.ResourceActionUpdate)}},
 			},
-			{PreConfig: func() {
-				if err := w.mount.Delete(t.Context(), "approver-groups/dba"); err != nil {
-					t.Fatal(err)
-				}
-			},
+			{PreConfig: func() { must(t, w.operated().ApproverGroups().Delete(t.Context(), "dba")) },
 				Config: w.hcl("resource \"vaultjit_approver_group\" \"g\" {\n  name = \"dba\"\n" + entities + "}\n"),
 				ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
 					plancheck.ExpectResourceAction("vaultjit_approver_group.g", plancheck.ResourceActionCreate)}},
@@ -68,18 +66,12 @@ func TestApproverGroupInUseIsNotDeletedUnderAPolicy(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{})
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
-		CheckDestroy:             resource.ComposeTestCheckFunc(w.remote("approver-groups/dba", nil), w.remote("policies/prod", nil)),
+		CheckDestroy:             resource.ComposeTestCheckFunc(w.checkApproverGroup("dba", nil), w.checkPolicy("prod", nil)),
 		Steps: []resource.TestStep{
 			{Config: w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, ""))},
 			// Somebody else's policy holds the group; the error names it.
-			{PreConfig: func() {
-				w.set("policies/other", map[string]any{"rules": []any{map[string]any{"name": "r", "approvals": 1, "approver_groups": []string{"dba"}}}})
-			}, Config: w.hcl(""), ExpectError: regexp.MustCompile(`used\s+by\s+policy\s+"other"`)},
-			{PreConfig: func() {
-				if err := w.mount.Delete(t.Context(), "policies/other"); err != nil {
-					t.Fatal(err)
-				}
-			}, Config: w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, ""))},
+			{PreConfig: func() { w.addPolicy("other", "dba", 1) }, Config: w.hcl(""), ExpectError: regexp.MustCompile(`used\s+by\s+policy\s+"other"`)},
+			{PreConfig: func() { must(t, w.operated().Policies().Delete(t.Context(), "other")) }, Config: w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, ""))},
 		},
 	})
 }

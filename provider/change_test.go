@@ -5,8 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+
 	"github.com/vault-jit/vault-jit/plugin/approval"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // administers is a workspace of the mount's administrator.
@@ -15,7 +18,7 @@ func (w *fixture) administers(t *testing.T, body string) (dir *workspace, write 
 	whole := func(body string) string {
 		return required + fmt.Sprintf("provider \"vaultjit\" { mount = %q }\n", w.mount.Path) + body
 	}
-	dir = newWorkspace(t, found(t), whole(body))
+	dir = newWorkspace(t, findCLI(t), whole(body))
 	dir.Env = append(dir.Env, "VAULT_ADDR="+w.Address(), "VAULT_TOKEN="+w.Root().Token())
 	return dir, func(body string) { dir.write("main.tf", whole(body)) }
 }
@@ -44,11 +47,7 @@ func TestObjectThatIsNoLongerNamedIsDeletedInTheSameApply(t *testing.T) {
 	// A group is renamed, another one goes, and the role gets another policy.
 	write(group("a", "a2", first) + policy("new", first, "a") + role("new") + plain)
 	dir.does("apply", "-auto-approve", "-no-color")
-	for _, path := range []string{"approver-groups/a", "approver-groups/b", "policies/old"} {
-		if w.get(path) != nil {
-			t.Errorf("%s is still there", path)
-		}
-	}
+	must(t, resource.ComposeTestCheckFunc(w.checkApproverGroup("a", nil), w.checkApproverGroup("b", nil), w.checkPolicy("old", nil))(nil))
 	// Without it, the error says how.
 	write(group("a", "a2", first) + policy("new", first, "a") + role("new") + policy("plain", "", "a"))
 	dir.fails([]string{"apply", "-auto-approve", "-no-color"}, `used by policy "plain"`, "create_before_destroy = true", "two steps")
@@ -58,12 +57,10 @@ func TestObjectThatIsNoLongerNamedIsDeletedInTheSameApply(t *testing.T) {
 	dir.does("apply", "-auto-approve", "-no-color")
 
 	// What is there already is not overwritten.
-	w.set("approver-groups/theirs", map[string]any{"entity_ids": []string{w.carol.EntityID}})
+	w.addApproverGroup("theirs", wire.ApproverGroup{EntityIDs: []string{w.carol.EntityID}})
 	write(group("a", "a2", first) + policy("new", first, "a") + role("new") + policy("plain", "", "a") + group("theirs", "theirs", ""))
 	dir.fails([]string{"apply", "-auto-approve", "-no-color"}, `The approver group "theirs" is there already`, "terraform import vaultjit_approver_group.NAME theirs")
-	if fmt.Sprint(w.get("approver-groups/theirs")["version"]) != "1" {
-		t.Error("it was written")
-	}
+	must(t, w.checkApproverGroup("theirs", map[string]any{"version": 1, "entity_ids": []string{w.carol.EntityID}})(nil))
 }
 
 func TestAWrongMountOrLoginDoesNotPassForTheEnd(t *testing.T) {
@@ -91,7 +88,7 @@ resource "vaultjit_request" "r" {
 }
 `, mount, token, p.dba.ID)
 	}
-	w := newWorkspace(t, found(t), config(p.mount.Path, p.alice.Client.Token()))
+	w := newWorkspace(t, findCLI(t), config(p.mount.Path, p.alice.Client.Token()))
 	w.Env = append(w.Env, "VAULT_ADDR="+p.Address(), "VAULT_TOKEN="+p.Root().Token())
 	w.does("apply", "-auto-approve", "-no-color")
 	id := p.requests(t.Context(), "pending")[0]
@@ -101,10 +98,8 @@ resource "vaultjit_request" "r" {
 	for _, args := range [][]string{{"plan"}, {"destroy", "-auto-approve"}, {"destroy", "-auto-approve", "-refresh=false"}} {
 		w.fails(append(args, "-no-color"), "nothing is mounted at", `approver group "g" is taken to be gone`, "terraform state rm")
 	}
-	p.is(id, approval.StatePending)
-	if p.get("approver-groups/g") == nil {
-		t.Error("the group is gone")
-	}
+	p.wantState(id, approval.StatePending)
+	must(t, p.checkApproverGroup("g", map[string]any{"version": 1})(nil))
 	w.write("main.tf", config(p.mount.Path, dave.Client.Token()))
 	w.says(w.does("plan", "-no-color"), "A request is taken to be gone", "another login's")
 }

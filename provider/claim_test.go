@@ -53,16 +53,14 @@ func (f *aFlow) approved() string {
 	f.t.Helper()
 	f.does("apply", "-auto-approve", "-no-color", "-target=vaultjit_request.deploy")
 	id := f.p.requests(f.t.Context(), "pending")[0]
-	if err := f.p.decide("approve")(id); err != nil {
-		f.t.Fatal(err)
-	}
+	must(f.t, f.p.approve(id))
 	return id
 }
 
 // used checks that the request was claimed, its credential used and given back, and that there is nothing more to do.
 func (f *aFlow) used(id string) {
 	f.t.Helper()
-	f.p.is(id, approval.StateEnded)
+	f.p.wantState(id, approval.StateEnded)
 	f.p.nothingLeft()
 	if otp, err := os.ReadFile(f.outside); err != nil || len(otp) == 0 {
 		f.t.Errorf("the command had no password: %v", err)
@@ -86,7 +84,7 @@ func (f *aFlow) planned() {
 }
 
 func TestPlansLeaveAnApprovalToTheApply(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		for name, request := range map[string]string{
 			"without keepers": "", "with keepers": "  keepers = { release = \"1\" }", "of an alias": "  provider = vaultjit.asker",
@@ -95,7 +93,7 @@ func TestPlansLeaveAnApprovalToTheApply(t *testing.T) {
 				f := newPipeline(t).flow(t, cli, request)
 				id := f.approved()
 				f.planned()
-				f.p.is(id, approval.StateApproved)
+				f.p.wantState(id, approval.StateApproved)
 				if name == "with keepers" {
 					f.does("apply", "-auto-approve", "-no-color")
 				} else {
@@ -109,27 +107,25 @@ func TestPlansLeaveAnApprovalToTheApply(t *testing.T) {
 }
 
 func TestApplyOfATargetClaimsOnlyWhatItReaches(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		f := newPipeline(t).flow(t, cli, "")
 		id := f.approved()
 		f.write("more.tf", "resource \"terraform_data\" \"other\" {}\n")
 		f.does("apply", "-auto-approve", "-no-color", "-target=terraform_data.other")
-		f.p.is(id, approval.StateApproved)
+		f.p.wantState(id, approval.StateApproved)
 		f.does("apply", "-auto-approve", "-no-color", "-target=terraform_data.use")
 		f.used(id)
 	})
 }
 
 func TestRequestCancelledAfterThePlanStopsTheApply(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		f := newPipeline(t).flow(t, cli, "")
 		id := f.approved()
 		f.does("plan", "-no-color", "-out=plan")
-		if _, err := f.p.alice.Write(t.Context(), f.p.mount.Path+"/cancel", map[string]any{"id": id}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, f.p.cancel(id))
 		f.fails([]string{"apply", "-no-color", "plan"}, "There is nothing to claim", "is cancelled by its requester", "new keepers")
 		if strings.Contains(f.does("state", "list"), "terraform_data.use") {
 			t.Error("what needs the credential was made without")
@@ -138,28 +134,28 @@ func TestRequestCancelledAfterThePlanStopsTheApply(t *testing.T) {
 }
 
 func TestDestroyCancelsWhatIsApprovedAndClaimsNothing(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		f := newPipeline(t).flow(t, cli, "")
 		id := f.approved()
 		f.does("destroy", "-auto-approve", "-no-color")
-		f.p.is(id, approval.StateCancelled)
+		f.p.wantState(id, approval.StateCancelled)
 		f.p.nothingLeft()
 	})
 }
 
 func TestRequestOfAnEarlierRunIsWaitedForAndLeftAsItIs(t *testing.T) {
 	p := newPipeline(t)
-	f := p.flow(t, found(t), "")
+	f := p.flow(t, findCLI(t), "")
 	f.does("apply", "-auto-approve", "-no-color", "-target=vaultjit_request.deploy")
 	id := p.requests(t.Context(), "pending")[0]
 	f.fails([]string{"apply", "-auto-approve", "-no-color"}, "no quorum within timeouts.open (3s)", "not made by this run", "apply again once it is approved")
-	p.is(id, approval.StatePending)
+	p.wantState(id, approval.StatePending)
 }
 
 // TestProviderConfiguredFromTheCredentialIsPlannedWithoutIt has an upstream that gives a token for another provider block.
 func TestProviderConfiguredFromTheCredentialIsPlannedWithoutIt(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		p := newPipeline(t)
 		// The password is no token, so a token that works beside it tells that the password arrived.
@@ -185,11 +181,9 @@ resource "vaultjit_approver_group" "granted" {
 		f.does("plan", "-no-color", "-out=plan")
 		f.does("plan", "-no-color", "-refresh-only")
 		f.does("plan", "-no-color", "-destroy")
-		p.is(id, approval.StateApproved)
+		p.wantState(id, approval.StateApproved)
 		f.does("apply", "-no-color", "plan")
-		if p.get("approver-groups/granted") == nil {
-			t.Error("the other provider made nothing")
-		}
+		must(t, p.checkApproverGroup("granted", map[string]any{"entity_ids": []string{p.bob.EntityID}})(nil))
 		f.used(id)
 	})
 }
@@ -217,7 +211,7 @@ resource "terraform_data" "use" {
 }
 
 func TestRequestMadeElsewhereIsClaimedOnlyByAnApply(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		p := newPipeline(t)
 		w := p.literal(t, cli, "claim = terraform.applying", "test -n \"$OTP\"")
@@ -225,43 +219,39 @@ func TestRequestMadeElsewhereIsClaimedOnlyByAnApply(t *testing.T) {
 		w.Env = append(w.Env, "TF_VAR_id="+id)
 		w.does("plan", "-no-color")
 		w.fails([]string{"apply", "-auto-approve", "-no-color", "-var=patience=3s"}, "no quorum within timeouts.open (3s)", "is left as it is")
-		p.is(id, approval.StatePending)
+		p.wantState(id, approval.StatePending)
 		decided := p.approver(func(id string) error {
 			time.Sleep(2 * time.Second) // while it is waited for
-			return p.decide("approve")(id)
+			return p.approve(id)
 		})
 		w.does("apply", "-auto-approve", "-no-color")
 		<-decided
-		p.is(id, approval.StateEnded)
+		p.wantState(id, approval.StateEnded)
 		p.nothingLeft()
 		// The next one finds it over, and says so.
 		w.fails([]string{"apply", "-auto-approve", "-no-color"}, "Warning: There is no credential", "(revoked)", "new request")
 
 		again := p.ask()
-		if err := p.decide("approve")(again); err != nil {
-			t.Fatal(err)
-		}
+		must(t, p.approve(again))
 		w.Env = append(w.Env, "TF_VAR_id="+again)
 		w.does("plan", "-no-color", "-out=plan")
 		w.does("plan", "-no-color", "-destroy")
-		p.is(again, approval.StateApproved)
+		p.wantState(again, approval.StateApproved)
 		w.does("apply", "-no-color", "plan")
-		p.is(again, approval.StateEnded)
+		p.wantState(again, approval.StateEnded)
 		p.nothingLeft()
 	})
 }
 
 func TestRequestThatIsNotToBeClaimedIsNotLookedAt(t *testing.T) {
 	p := newPipeline(t)
-	w := p.literal(t, found(t), "claim = false", "test -z \"$OTP\"")
+	w := p.literal(t, findCLI(t), "claim = false", "test -z \"$OTP\"")
 	id := p.ask()
 	w.does("apply", "-auto-approve", "-no-color", "-var=id="+id)
-	p.is(id, approval.StatePending)
-	if err := p.decide("approve")(id); err != nil {
-		t.Fatal(err)
-	}
+	p.wantState(id, approval.StatePending)
+	must(t, p.approve(id))
 	w.does("apply", "-auto-approve", "-no-color", "-var=id="+id)
-	p.is(id, approval.StateApproved)
+	p.wantState(id, approval.StateApproved)
 }
 
 func TestCredentialsSayWhatIsMissingInTheirArguments(t *testing.T) {
@@ -273,7 +263,7 @@ func TestCredentialsSayWhatIsMissingInTheirArguments(t *testing.T) {
 		"claim of claim_id": {"claim_id = \"" + someID + "\"\nclaim = true", "leave claim out"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := p.alices(newWorkspace(t, found(t), required+fmt.Sprintf("provider \"vaultjit\" { mount = %q }\nephemeral \"vaultjit_credentials\" \"x\" {\n%s\n}\n", p.mount.Path, c.arguments)))
+			w := p.alices(newWorkspace(t, findCLI(t), required+fmt.Sprintf("provider \"vaultjit\" { mount = %q }\nephemeral \"vaultjit_credentials\" \"x\" {\n%s\n}\n", p.mount.Path, c.arguments)))
 			w.fails([]string{"validate", "-no-color"}, c.says)
 		})
 	}
@@ -293,7 +283,7 @@ func (p *pipeline) shortlived(ttl, maxTTL string) {
 func TestPlainTokenIsRenewedWhileItWaits(t *testing.T) {
 	p := newPipeline(t)
 	p.shortlived("10s", "1h")
-	w := p.run(t, found(t), "true", "1m")
+	w := p.run(t, findCLI(t), "true", "1m")
 	decided := p.approvedAfter(14 * time.Second)
 	w.does("apply", "-auto-approve", "-no-color")
 	<-decided
@@ -306,7 +296,7 @@ func TestPlainTokenIsRenewedWhileItWaits(t *testing.T) {
 func TestPlainTokenThatEndsBeforeTheWaitIsRefusedAtOnce(t *testing.T) {
 	p := newPipeline(t)
 	p.shortlived("30s", "30s")
-	w := p.run(t, found(t), "true", "5m")
+	w := p.run(t, findCLI(t), "true", "5m")
 	w.fails([]string{"apply", "-auto-approve", "-no-color"}, "Vault's token ends in", "before timeouts.open (5m0s) is over", "auth_login_approle")
 	if cancelled := p.requests(t.Context(), "cancelled"); len(cancelled) != 1 {
 		t.Errorf("%d requests are cancelled, want 1", len(cancelled))

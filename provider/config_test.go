@@ -37,10 +37,11 @@ func (w *fixture) appRole(secretID string, version int) string {
 
 // loggedIn checks that the engine can work with what it has.
 func (w *fixture) loggedIn(*terraform.State) error {
-	if status := w.get("status"); status["logged_in"] != true {
-		return fmt.Errorf("the engine is not logged in: %v", status["login_problem"])
+	status, err := w.operated().Status(w.t.Context())
+	if err == nil && !status.LoggedIn {
+		err = fmt.Errorf("the engine is not logged in: %s", status.LoginProblem)
 	}
-	return nil
+	return err
 }
 
 func TestConfigEveryArgumentReachesVault(t *testing.T) {
@@ -49,12 +50,12 @@ func TestConfigEveryArgumentReachesVault(t *testing.T) {
 	step := func(more string, want map[string]any) resource.TestStep {
 		return resource.TestStep{
 			Config: w.configHCL(identity, more), ConfigPlanChecks: emptyAfter,
-			Check: resource.ComposeTestCheckFunc(w.remote("config", want), w.loggedIn),
+			Check: resource.ComposeTestCheckFunc(w.checkConfig(want), w.loggedIn),
 		}
 	}
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
-		CheckDestroy:             w.remote("config", nil),
+		CheckDestroy:             w.checkConfig(nil),
 		Steps: []resource.TestStep{
 			step("", map[string]any{
 				"address": w.Address(), "token_role": w.mount.TokenRole, "role_id": w.mount.RoleID, "auth_mount": "approle", "namespace": "",
@@ -68,15 +69,11 @@ func TestConfigEveryArgumentReachesVault(t *testing.T) {
 			step("", map[string]any{"tls_server_name": "", "auditor_group_ids": []string{}}),
 			{ResourceName: "vaultjit_config.c", ImportState: true, ImportStateId: "config", ImportStateVerify: true,
 				ImportStateVerifyIdentifierAttribute: "address"},
-			{PreConfig: func() { w.set("config", map[string]any{"retention": "72h"}) }, Config: w.configHCL(identity, ""),
+			{PreConfig: func() { w.must(w.operated().ChangeConfig(t.Context(), map[string]any{"retention": "72h"})) }, Config: w.configHCL(identity, ""),
 				ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
 					plancheck.ExpectResourceAction("vaultjit_config.c", plancheck.ResourceActionUpdate)}},
-				Check: w.remote("config", map[string]any{"retention": 2592000})},
-			{PreConfig: func() {
-				if err := w.mount.Delete(t.Context(), "config"); err != nil {
-					t.Fatal(err)
-				}
-			}, Config: w.configHCL(identity, ""), Check: w.loggedIn,
+				Check: w.checkConfig(map[string]any{"retention": 2592000})},
+			{PreConfig: func() { must(t, w.operated().DeleteConfig(t.Context())) }, Config: w.configHCL(identity, ""), Check: w.loggedIn,
 				ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
 					plancheck.ExpectResourceAction("vaultjit_config.c", plancheck.ResourceActionCreate)}}},
 		},
@@ -89,7 +86,7 @@ func TestConfigSecretsAreSentWhenTheirVersionChangesAndNeverKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := w.Root().Auth().Token().CreateOrphanWithContext(t.Context(), tokenRequest(w.mount.EnginePolicy))
+	token, err := w.Root().Auth().Token().CreateOrphanWithContext(t.Context(), newTokenRequest(w.mount.EnginePolicy))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +115,7 @@ func TestConfigSecretsAreSentWhenTheirVersionChangesAndNeverKept(t *testing.T) {
 			{Config: w.configHCL(fmt.Sprintf("  role_id = %q\n", w.mount.RoleID), "  tls_server_name = \"elsewhere\"\n"),
 				ExpectError: regexp.MustCompile(`secret_id:\s+where\s+or\s+how\s+the\s+engine\s+connects\s+would\s+change`)},
 			// From the AppRole to a token and back.
-			{Config: w.configHCL(byToken, ""), Check: resource.ComposeTestCheckFunc(check, w.remote("config", map[string]any{"role_id": ""})), ConfigPlanChecks: emptyAfter},
+			{Config: w.configHCL(byToken, ""), Check: resource.ComposeTestCheckFunc(check, w.checkConfig(map[string]any{"role_id": ""})), ConfigPlanChecks: emptyAfter},
 			{Config: w.configHCL(w.appRole(second, 3), ""), Check: check, ConfigPlanChecks: emptyAfter},
 		},
 	})
@@ -183,7 +180,7 @@ func TestConfigSendsNoSecretThatTheEngineReplaced(t *testing.T) {
 
 func TestConfigThatIsKnownLaterMayTurnOutNull(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
-	token, err := w.Root().Auth().Token().CreateOrphanWithContext(t.Context(), tokenRequest(w.mount.EnginePolicy))
+	token, err := w.Root().Auth().Token().CreateOrphanWithContext(t.Context(), newTokenRequest(w.mount.EnginePolicy))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +225,7 @@ func TestConfigImportSaysWhatItTakes(t *testing.T) {
 
 func TestConfigSecretIsInNoFileThatTerraformWrites(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{Unconfigured: true})
-	dir := newWorkspace(t, found(t), required+fmt.Sprintf(`
+	dir := newWorkspace(t, findCLI(t), required+fmt.Sprintf(`
 variable "secret_id" {
   type      = string
   ephemeral = true

@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
-	"github.com/hashicorp/terraform-plugin-testing/terraform"
 	"github.com/hashicorp/vault/api"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
@@ -108,7 +107,7 @@ func TestTheConnectionIsTakenFromTheEnvironment(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(home, ".vault-token"), []byte(w.Root().Token()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		dir := newWorkspace(t, found(t), required+providerHCL(mount))
+		dir := newWorkspace(t, findCLI(t), required+providerHCL(mount))
 		dir.Env = append(dir.Env, "HOME="+home, "VAULT_ADDR="+w.Address())
 		dir.does("plan", "-no-color")
 	})
@@ -188,7 +187,7 @@ resource "vaultjit_role" "r" {
   grant_policies = ["db"]
 }
 `, address, w.Root().Token(), w.mount.Path, w.dba.ID)
-	dir := newWorkspace(t, found(t), config)
+	dir := newWorkspace(t, findCLI(t), config)
 	dir.does("apply", "-auto-approve", "-parallelism=20", "-no-color")
 	for what, args := range map[string][]string{
 		"a refresh-only plan": {"plan", "-refresh-only", "-no-color"},
@@ -201,17 +200,13 @@ resource "vaultjit_role" "r" {
 		}
 	}
 	dir.does("destroy", "-auto-approve", "-parallelism=20", "-no-color")
-	if got := w.get("policies/p3"); got != nil {
-		t.Error("something is left")
-	}
+	must(t, w.checkPolicy("p3", nil)(nil))
 }
 
 func TestEveryDefinitionIsImportedByABlock(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
-	w.set("roles/db", map[string]any{"policy": "one", "path": "database/creds/app", "grant_policies": []string{"db"}})
-	if err := w.mount.Delete(t.Context(), "policies/two"); err != nil {
-		t.Fatal(err)
-	}
+	w.addRole("db", "one", "database/creds/app", "db")
+	must(t, w.operated().Policies().Delete(t.Context(), "two"))
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{{
 		Config: w.hcl(fmt.Sprintf(`
 import {
@@ -253,12 +248,7 @@ resource "vaultjit_role" "x" {
   grant_policies = ["db"]
 }
 `, w.Address(), w.mount.TokenRole, w.mount.RoleID, w.dba.ID)),
-		Check: func(*terraform.State) error {
-			// Nothing was written: the import is all there was to do.
-			if version := fmt.Sprint(w.get("policies/one")["version"]); version != "1" {
-				return fmt.Errorf("the policy was written again: version %s", version)
-			}
-			return nil
-		},
+		// Nothing was written: the import is all there was to do.
+		Check: w.checkPolicy("one", map[string]any{"version": 1}),
 	}}})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 	"github.com/vault-jit/vault-jit/provider/terraformtest"
 )
 
@@ -29,18 +30,13 @@ func pipelineOn(t *testing.T, cluster *vaulttest.Cluster, path string) *pipeline
 	t.Helper()
 	p := &pipeline{fixture: newFixtureOn(t, cluster, vaulttest.MountOptions{Path: path})}
 	var err error
-	if p.upstream, err = p.EnableSSHOTP(t.Context(), "ssh-"+p.mount.Path, "otp"); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.mount.AllowGrants(t.Context(), p.upstream.Policy); err != nil {
-		t.Fatal(err)
-	}
-	p.set("approver-groups/dba", map[string]any{"identity_group_ids": []string{p.dba.ID}})
-	p.set("policies/one", map[string]any{"rules": []any{map[string]any{"name": "dba", "approvals": 1, "approver_groups": []string{"dba"}}}})
-	p.set("roles/otp", map[string]any{
-		"policy": "one", "path": p.upstream.Path, "operation": "write", "data": map[string]any{"ip": "127.0.0.1"},
-		"grant_policies": []string{p.upstream.Policy},
-	})
+	p.upstream, err = p.EnableSSHOTP(t.Context(), "ssh-"+p.mount.Path, "otp")
+	must(t, err)
+	must(t, p.mount.AllowGrants(t.Context(), p.upstream.Policy))
+	p.addApproverGroup("dba", wire.ApproverGroup{IdentityGroupIDs: []string{p.dba.ID}})
+	p.addPolicy("one", "dba", 1)
+	p.addRole("otp", "one", p.upstream.Path, p.upstream.Policy)
+	p.must(p.operated().Roles().Change(t.Context(), "otp", map[string]any{"operation": "write", "data": map[string]any{"ip": "127.0.0.1"}}))
 	return p
 }
 
@@ -106,24 +102,34 @@ func (p *pipeline) approver(decide func(id string) error) <-chan string {
 	return decided
 }
 
-func (p *pipeline) decide(verb string) func(string) error {
-	return func(id string) error {
-		_, err := p.bob.Write(p.t.Context(), p.mount.Path+"/"+verb, map[string]any{"id": id, "comment": "by the book"})
-		return err
-	}
+// approve approves as bob.
+func (p *pipeline) approve(id string) error {
+	_, err := p.as(p.bob).Approve(p.t.Context(), id, "by the book")
+	return err
+}
+
+// deny denies as bob.
+func (p *pipeline) deny(id string) error {
+	_, err := p.as(p.bob).Deny(p.t.Context(), id, "by the book")
+	return err
+}
+
+// cancel cancels as alice.
+func (p *pipeline) cancel(id string) error {
+	_, err := p.as(p.alice).Cancel(p.t.Context(), id)
+	return err
 }
 
 // requests are the ids of alice's requests in the given state.
 func (p *pipeline) requests(ctx context.Context, state string) []string {
-	secret, err := p.alice.Client.Logical().ReadWithDataWithContext(ctx, p.mount.Path+"/requests",
-		map[string][]string{"list": {"true"}, "state": {state}})
-	if err != nil || secret == nil {
-		return nil
+	p.t.Helper()
+	page, err := p.as(p.alice).Requests(ctx, wire.Query{State: []string{state}})
+	if ctx.Err() == nil { // else nobody waits for the answer
+		must(p.t, err)
 	}
 	var ids []string
-	keys, _ := secret.Data["keys"].([]any)
-	for _, key := range keys {
-		ids = append(ids, key.(string))
+	for _, request := range page.Requests {
+		ids = append(ids, request.ID)
 	}
 	return ids
 }
@@ -145,7 +151,7 @@ func (p *pipeline) nothingLeft() {
 }
 
 func TestCredentialsLiveNoLongerThanTheRun(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		p := newPipeline(t)
 		outside := filepath.Join(t.TempDir(), "otp")
@@ -157,7 +163,7 @@ func TestCredentialsLiveNoLongerThanTheRun(t *testing.T) {
 					return errors.New("the log does not tell what is missing")
 				}
 			}
-			return p.decide("approve")(id)
+			return p.approve(id)
 		})
 		w.does("apply", "-auto-approve", "-no-color")
 		id := <-decided
@@ -169,13 +175,10 @@ func TestCredentialsLiveNoLongerThanTheRun(t *testing.T) {
 		if all := p.requests(p.t.Context(), "all"); len(all) != 1 || all[0] != id {
 			t.Errorf("one apply asked %d times", len(all))
 		}
-		request, err := p.alice.Read(t.Context(), p.mount.Path+"/requests/"+id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		grant := request.Data["grant"].(map[string]any)
-		if request.Data["state"] != "ended" || grant["end_reason"] != "revoked" || grant["revocation"] != "confirmed" {
-			t.Errorf("the grant is %v, %v", request.Data["state"], grant)
+		request, err := p.as(p.alice).Request(t.Context(), id)
+		must(t, err)
+		if grant := request.Grant; request.State != "ended" || grant.EndReason != "revoked" || grant.Revocation != "confirmed" {
+			t.Errorf("the grant is %s, %+v", request.State, grant)
 		}
 		p.nothingLeft()
 
@@ -183,7 +186,7 @@ func TestCredentialsLiveNoLongerThanTheRun(t *testing.T) {
 		time.Sleep(time.Second)
 		// This one is planned first, for people to look at.
 		w.does("plan", "-out=plan", "-no-color")
-		decided = p.approver(p.decide("approve"))
+		decided = p.approver(p.approve)
 		w.does("apply", "-no-color", "plan")
 		if second := <-decided; second == id {
 			t.Error("the second run used the first one's request")
@@ -207,8 +210,8 @@ func (w *workspace) loggedMissing() bool {
 
 func TestCredentialsDeniedFailWithTheVerdict(t *testing.T) {
 	p := newPipeline(t)
-	w := p.run(t, found(t), "true", "1m")
-	decided := p.approver(p.decide("deny"))
+	w := p.run(t, findCLI(t), "true", "1m")
+	decided := p.approver(p.deny)
 	w.fails([]string{"apply", "-auto-approve", "-no-color"}, "There is no credential", "is denied", p.bob.Name+" denied it", "by the book", "new keepers")
 	<-decided
 	p.nothingLeft()
@@ -216,11 +219,8 @@ func TestCredentialsDeniedFailWithTheVerdict(t *testing.T) {
 
 func TestCredentialsCancelledFailWithTheVerdict(t *testing.T) {
 	p := newPipeline(t)
-	w := p.run(t, found(t), "true", "1m")
-	decided := p.approver(func(id string) error {
-		_, err := p.alice.Write(t.Context(), p.mount.Path+"/cancel", map[string]any{"id": id})
-		return err
-	})
+	w := p.run(t, findCLI(t), "true", "1m")
+	decided := p.approver(p.cancel)
 	w.fails([]string{"apply", "-auto-approve", "-no-color"}, "is cancelled by its requester")
 	<-decided
 	p.nothingLeft()
@@ -228,7 +228,7 @@ func TestCredentialsCancelledFailWithTheVerdict(t *testing.T) {
 
 func TestCredentialsWaitNoLongerThanTheirTimeout(t *testing.T) {
 	p := newPipeline(t)
-	w := p.run(t, found(t), "true", "3s")
+	w := p.run(t, findCLI(t), "true", "3s")
 	w.fails([]string{"apply", "-auto-approve", "-no-color"}, "no quorum within timeouts.open (3s)", `rule "dba" has 0 of 1 approvals`)
 	if cancelled := p.requests(p.t.Context(), "cancelled"); len(cancelled) != 1 {
 		t.Errorf("%d requests are cancelled, want 1", len(cancelled))
@@ -237,7 +237,7 @@ func TestCredentialsWaitNoLongerThanTheirTimeout(t *testing.T) {
 }
 
 func TestCredentialsInterruptedWhileWaitingLeaveNothing(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		p := newPipeline(t)
 		w := p.run(t, cli, "true", "5m")
@@ -266,12 +266,12 @@ func TestCredentialsInterruptedWhileWaitingLeaveNothing(t *testing.T) {
 }
 
 func TestCredentialsInterruptedWhileHeldAreRevoked(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		p := newPipeline(t)
 		outside := filepath.Join(t.TempDir(), "otp")
 		w := p.run(t, cli, "printf %s \"$OTP\" > "+outside+" && sleep 60", "1m")
-		decided := p.approver(p.decide("approve"))
+		decided := p.approver(p.approve)
 		run, err := w.Start(t.Context(), "apply", "-auto-approve", "-no-color")
 		if err != nil {
 			t.Fatal(err)
@@ -301,8 +301,8 @@ func TestCredentialsInterruptedWhileHeldAreRevoked(t *testing.T) {
 func TestCredentialsOfAnEarlierRunsRequestAreNotGivenAgain(t *testing.T) {
 	p := newPipeline(t)
 	// Without new keepers.
-	w := p.alices(newWorkspace(t, found(t), strings.ReplaceAll(p.config("true", "1m"), "plantimestamp()", `"once"`)))
-	decided := p.approver(p.decide("approve"))
+	w := p.alices(newWorkspace(t, findCLI(t), strings.ReplaceAll(p.config("true", "1m"), "plantimestamp()", `"once"`)))
+	decided := p.approver(p.approve)
 	w.does("apply", "-auto-approve", "-no-color")
 	<-decided
 	w.says(w.does("plan", "-no-color"), "No changes", "a request is granted once", "(revoked)", "new keepers")
@@ -315,11 +315,11 @@ func TestCredentialsOfAnEarlierRunsRequestAreNotGivenAgain(t *testing.T) {
 }
 
 func TestCredentialsAreRevokedWhenWhatUsesThemFails(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		p := newPipeline(t)
 		w := p.run(t, cli, "exit 3", "1m")
-		decided := p.approver(p.decide("approve"))
+		decided := p.approver(p.approve)
 		w.fails([]string{"apply", "-auto-approve", "-no-color"}, "exit status 3")
 		<-decided
 		p.endsUp(1, "ended")
@@ -352,8 +352,8 @@ func TestCredentialsOutliveNoTerraform(t *testing.T) {
 		t.Run("held/"+name, func(t *testing.T) {
 			p := newPipeline(t)
 			outside := filepath.Join(t.TempDir(), "otp")
-			w := p.run(t, found(t), "trap '' INT; printf %s \"$OTP\" > "+outside+"; sleep 20; sleep 20", "1m")
-			decided := p.approver(p.decide("approve"))
+			w := p.run(t, findCLI(t), "trap '' INT; printf %s \"$OTP\" > "+outside+"; sleep 20; sleep 20", "1m")
+			decided := p.approver(p.approve)
 			run, err := w.Start(t.Context(), "apply", "-auto-approve", "-no-color")
 			if err != nil {
 				t.Fatal(err)
@@ -373,7 +373,7 @@ func TestCredentialsOutliveNoTerraform(t *testing.T) {
 		})
 		t.Run("waiting/"+name, func(t *testing.T) {
 			p := newPipeline(t)
-			w := p.run(t, found(t), "true", "5m")
+			w := p.run(t, findCLI(t), "true", "5m")
 			run, err := w.Start(t.Context(), "apply", "-auto-approve", "-no-color")
 			if err != nil {
 				t.Fatal(err)
@@ -392,11 +392,10 @@ func TestCredentialsOutliveNoTerraform(t *testing.T) {
 	}
 }
 
-func found(t *testing.T) terraformtest.CLI {
+// findCLI is terraform, or else tofu.
+func findCLI(t *testing.T) terraformtest.CLI {
 	t.Helper()
 	cli, err := terraformtest.Find(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return cli
 }

@@ -224,9 +224,9 @@ func TestComputedDefaultWindowFollowsTheLongestOne(t *testing.T) {
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{
 		{Config: config, ConfigPlanChecks: emptyAfter, Check: func(*terraform.State) error {
 			// Whoever shortens the longest window by hand is not stopped by a default that nobody chose.
-			w.set("policies/prod", map[string]any{"max_ttl": "10m"})
-			return w.remote("policies/prod", map[string]any{"max_ttl": 600, "default_ttl": 600})(nil)
+			w.must(w.operated().Policies().Change(t.Context(), "prod", map[string]any{"max_ttl": "10m"}))
+			return w.checkPolicy("prod", map[string]any{"max_ttl": 600, "default_ttl": 600})(nil)
 		}, ExpectNonEmptyPlan: true},
-		{Config: config, ConfigPlanChecks: emptyAfter, Check: w.remote("policies/prod", map[string]any{"max_ttl": 28800, "default_ttl": 3600})},
+		{Config: config, ConfigPlanChecks: emptyAfter, Check: w.checkPolicy("prod", map[string]any{"max_ttl": 28800, "default_ttl": 3600})},
 	}})
 }

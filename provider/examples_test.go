@@ -23,7 +23,9 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/hashicorp/vault/api"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 	"github.com/vault-jit/vault-jit/provider/terraformtest"
 )
 
@@ -86,10 +88,10 @@ func TestExamplesOfThePagesApply(t *testing.T) {
 	}
 	prepare := func(t *testing.T) {
 		t.Helper()
-		p.set("approver-groups/dba", map[string]any{"identity_group_ids": []string{p.dba.ID}})
-		p.set("approver-groups/two", map[string]any{"identity_group_ids": []string{p.dba.ID}})
-		p.set("policies/two-eyes", map[string]any{"rules": []any{map[string]any{"name": "two", "approvals": 1, "approver_groups": []string{"two"}}}})
-		p.set("roles/database", map[string]any{"policy": "two-eyes", "path": upstream.Path, "grant_policies": []string{upstream.Policy}})
+		p.addApproverGroup("dba", wire.ApproverGroup{IdentityGroupIDs: []string{p.dba.ID}})
+		p.addApproverGroup("two", wire.ApproverGroup{IdentityGroupIDs: []string{p.dba.ID}})
+		p.addPolicy("two-eyes", "two", 1)
+		p.addRole("database", "two-eyes", upstream.Path, upstream.Policy)
 	}
 	ids := func(people ...*vaulttest.Person) string {
 		var all []string
@@ -97,7 +99,7 @@ func TestExamplesOfThePagesApply(t *testing.T) {
 			all = append(all, person.EntityID)
 		}
 		text, err := json.Marshal(all)
-		must(err)
+		must(t, err)
 		return string(text)
 	}
 	secret, err := p.mount.NewSecretID(t.Context())
@@ -130,21 +132,19 @@ func TestExamplesOfThePagesApply(t *testing.T) {
 				env = asAlice
 			}
 			// What an example makes is not there yet.
-			for _, own := range map[string][]string{
-				"resources/vaultjit_approver_group": {"approver-groups/dba"}, "resources/vaultjit_policy": {"approver-groups/dba"},
-				"resources/vaultjit_role": {"roles/database"},
-			}[name] {
-				if err := p.mount.Delete(t.Context(), own); err != nil {
-					t.Fatal(err)
-				}
+			switch name {
+			case "resources/vaultjit_approver_group", "resources/vaultjit_policy":
+				must(t, p.operated().ApproverGroups().Delete(t.Context(), "dba"))
+			case "resources/vaultjit_role":
+				must(t, p.operated().Roles().Delete(t.Context(), "database"))
 			}
-			w := example(t, found(t), name, env...)
+			w := example(t, findCLI(t), name, env...)
 			if strings.Contains(name, "vaultjit_config") {
 				// The token role has the name of the example.
 				p.tokenRole("jit-grant")
 			}
 			if strings.Contains(name, "vaultjit_credentials") {
-				defer func(decided <-chan string) { <-decided }(p.approver(p.decide("approve")))
+				defer func(decided <-chan string) { <-decided }(p.approver(p.approve))
 			}
 			w.does("apply", "-auto-approve", "-no-color")
 			if !asks {
@@ -218,7 +218,7 @@ func (w *fixture) tokenRole(name string) {
 
 // TestSetupExampleStandsUpAMountFromNothing has a Vault with people, a database and the plugin in the catalogue.
 func TestSetupExampleStandsUpAMountFromNothing(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		ctx := t.Context()
 		cluster, pg := vaulttest.New(t, vaulttest.Options{}), vaulttest.SharedPostgres(t)
@@ -226,11 +226,12 @@ func TestSetupExampleStandsUpAMountFromNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		people := map[string]*vaulttest.Person{}
+		people, jit := map[string]*vaulttest.Person{}, map[string]*client.Client{}
 		for _, name := range []string{"alice", "bob", "carol"} {
-			if people[name], err = cluster.Person(ctx, name, "jit-user"); err != nil {
-				t.Fatal(err)
-			}
+			people[name], err = cluster.Person(ctx, name, "jit-user")
+			must(t, err)
+			jit[name], err = client.New(people[name].Client, "jit")
+			must(t, err)
 		}
 		w := example(t, cli, "setup",
 			"VAULT_ADDR="+cluster.Address(), "VAULT_TOKEN="+cluster.Root().Token(),
@@ -242,28 +243,21 @@ func TestSetupExampleStandsUpAMountFromNothing(t *testing.T) {
 		w.hasNothingToDo()
 
 		// It works.
-		made, err := people["alice"].Write(ctx, "jit/request", map[string]any{"role": "database", "reason": "INC-1"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		id := map[string]any{"id": made.Data["id"]}
+		request, err := jit["alice"].Ask(ctx, wire.Ask{Role: "database", Reason: "INC-1"})
+		must(t, err)
 		for _, approver := range []string{"bob", "carol"} {
-			if _, err := people[approver].Write(ctx, "jit/approve", id); err != nil {
-				t.Fatal(err)
-			}
+			_, err := jit[approver].Approve(ctx, request.ID, "")
+			must(t, err)
 		}
-		credential, err := people["alice"].Write(ctx, fmt.Sprint("jit/claim/", id["id"]), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		credential, err := jit["alice"].Claim(ctx, request.ID)
+		must(t, err)
 		if err := pg.CanLogin(ctx, credential.Data["username"].(string), credential.Data["password"].(string)); err != nil {
 			t.Error(err)
 		}
 		// With a grant alive the configuration that ends it stays.
 		w.fails([]string{"destroy", "-auto-approve", "-no-color", "-target=vaultjit_config.engine"}, "revoke them first")
-		if _, err := people["alice"].Write(ctx, "jit/revoke", id); err != nil {
-			t.Fatal(err)
-		}
+		_, _, err = jit["alice"].Revoke(ctx, request.ID)
+		must(t, err)
 		// A mount that somebody disabled is made again with all that was in it.
 		if err := cluster.Root().Sys().UnmountWithContext(ctx, "jit"); err != nil {
 			t.Fatal(err)
@@ -280,7 +274,7 @@ func TestSetupExampleStandsUpAMountFromNothing(t *testing.T) {
 
 // TestPipelineExampleMigratesASchema has a CI job with an identity of its own and a real PostgreSQL.
 func TestPipelineExampleMigratesASchema(t *testing.T) {
-	each(t, func(t *testing.T, cli terraformtest.CLI) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		ctx := t.Context()
 		cluster, pg := vaulttest.New(t, vaulttest.Options{}), vaulttest.NewPostgres(t)
@@ -299,7 +293,7 @@ func TestPipelineExampleMigratesASchema(t *testing.T) {
 		if err := p.mount.AllowGrants(ctx, upstream.Policy); err != nil {
 			t.Fatal(err)
 		}
-		p.set("roles/migrate", map[string]any{"policy": "one", "path": upstream.Path, "grant_policies": []string{upstream.Policy}})
+		p.addRole("migrate", "one", upstream.Path, upstream.Policy)
 
 		bin, err := exec.Command("../scripts/obtain", "postgres").Output()
 		if err != nil {
@@ -314,7 +308,7 @@ func TestPipelineExampleMigratesASchema(t *testing.T) {
 		w.Env = append(w.Env, "TF_LOG=TRACE", "TF_LOG_PATH="+filepath.Join(w.Dir, "trace.log"))
 		// Anybody in the approver group sees the request.
 		p.alice = p.carol
-		decided := p.approver(p.decide("approve"))
+		decided := p.approver(p.approve)
 		w.does("apply", "-auto-approve", "-no-color")
 		<-decided
 		if err := pg.Exec(ctx, "INSERT INTO accounts (email) VALUES ('a@example.com')"); err != nil {
@@ -326,7 +320,7 @@ func TestPipelineExampleMigratesASchema(t *testing.T) {
 		// A plan to be looked at first, and then applied as it is.
 		time.Sleep(time.Second)
 		w.does("plan", "-out=plan", "-no-color")
-		decided = p.approver(p.decide("approve"))
+		decided = p.approver(p.approve)
 		w.does("apply", "-no-color", "plan")
 		<-decided
 		w.does("destroy", "-auto-approve", "-no-color")

@@ -3,6 +3,7 @@ package provider_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -16,7 +17,9 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 	"github.com/hashicorp/vault/api"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 	"github.com/vault-jit/vault-jit/provider"
 	"github.com/vault-jit/vault-jit/provider/terraformtest"
 )
@@ -28,19 +31,24 @@ func TestMain(m *testing.M) {
 		log.Fatal(err)
 	}
 	for _, name := range []string{"TF_CLI_CONFIG_FILE", "VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "VAULT_CACERT"} {
-		must(os.Unsetenv(name))
+		err = errors.Join(err, os.Unsetenv(name))
 	}
-	must(os.Setenv("TF_ACC", "1"))
-	must(os.Setenv("TF_ACC_TERRAFORM_PATH", cli.Path))
-	must(os.Setenv("TF_ACC_PROVIDER_HOST", cli.Registry()))
-	must(os.Setenv("TF_ACC_PROVIDER_NAMESPACE", "vault-jit"))
-	must(os.Setenv("CHECKPOINT_DISABLE", "1"))
+	for name, value := range map[string]string{
+		"TF_ACC": "1", "TF_ACC_TERRAFORM_PATH": cli.Path, "TF_ACC_PROVIDER_HOST": cli.Registry(), "TF_ACC_PROVIDER_NAMESPACE": "vault-jit",
+		"CHECKPOINT_DISABLE": "1",
+	} {
+		err = errors.Join(err, os.Setenv(name, value))
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
 	vaulttest.Main(m, vaulttest.Options{}, removeMirror)
 }
 
-func must(err error) {
+func must(t testing.TB, err error) {
+	t.Helper()
 	if err != nil {
-		log.Fatal(err)
+		t.Fatal(err)
 	}
 }
 
@@ -74,17 +82,14 @@ func newFixtureOn(t *testing.T, cluster *vaulttest.Cluster, o vaulttest.MountOpt
 	}
 	w := &fixture{Cluster: cluster, t: t}
 	var err error
-	if w.mount, err = w.Mount(ctx, o); err != nil {
-		t.Fatal(err)
-	}
+	w.mount, err = w.Mount(ctx, o)
+	must(t, err)
 	for name, person := range map[string]**vaulttest.Person{"alice": &w.alice, "bob": &w.bob, "carol": &w.carol} {
-		if *person, err = w.mount.Person(ctx, name); err != nil {
-			t.Fatal(err)
-		}
+		*person, err = w.mount.Person(ctx, name)
+		must(t, err)
 	}
-	if w.dba, err = w.Group(ctx, "dba", w.bob, w.carol); err != nil {
-		t.Fatal(err)
-	}
+	w.dba, err = w.Group(ctx, "dba", w.bob, w.carol)
+	must(t, err)
 	return w
 }
 
@@ -95,59 +100,104 @@ func (w *fixture) hclAs(token, body string) string {
 	return fmt.Sprintf("provider \"vaultjit\" {\n  address = %q\n  token = %q\n  mount = %q\n}\n", w.Address(), token, w.mount.Path) + body
 }
 
-// set writes below the mount as its administrator.
-func (w *fixture) set(path string, data map[string]any) {
+// as is the engine's client with the person's token.
+func (w *fixture) as(person *vaulttest.Person) *client.Client {
 	w.t.Helper()
-	if _, err := w.mount.Write(w.t.Context(), path, data); err != nil {
-		w.t.Fatal(err)
-	}
+	jit, err := w.mount.As(person)
+	must(w.t, err)
+	return jit
 }
 
-// get reads below the mount as its administrator; nil if there is nothing.
-func (w *fixture) get(path string) map[string]any {
+// operated is the engine's client with the root token.
+func (w *fixture) operated() *client.Client {
 	w.t.Helper()
-	secret, err := w.mount.Read(w.t.Context(), path)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if secret == nil {
-		return nil
-	}
-	return secret.Data
+	jit, err := w.mount.Operated()
+	must(w.t, err)
+	return jit
 }
 
-// remote checks what Vault itself has, rather than what the provider says.
-func (w *fixture) remote(path string, want map[string]any) resource.TestCheckFunc {
+// must fails the test unless a call succeeded whose answer does not matter.
+func (w *fixture) must(_ any, err error) {
+	w.t.Helper()
+	must(w.t, err)
+}
+
+func (w *fixture) addApproverGroup(name string, group wire.ApproverGroup) {
+	w.t.Helper()
+	w.must(w.operated().ApproverGroups().Write(w.t.Context(), name, group))
+}
+
+// addPolicy adds a policy that needs so many approvals of the group.
+func (w *fixture) addPolicy(name, group string, approvals int) {
+	w.t.Helper()
+	policy := wire.NewPolicy()
+	policy.Rules = []wire.Rule{{Name: group, ApproverGroups: []string{group}, Approvals: approvals}}
+	w.must(w.operated().Policies().Write(w.t.Context(), name, policy))
+}
+
+// addRole adds a role that gives what there is at a path.
+func (w *fixture) addRole(name, policy, path, grantPolicy string) {
+	w.t.Helper()
+	role := wire.NewRole()
+	role.Policy, role.Path, role.GrantPolicies = policy, path, []string{grantPolicy}
+	w.must(w.operated().Roles().Write(w.t.Context(), name, role))
+}
+
+func (w *fixture) checkApproverGroup(name string, want map[string]any) resource.TestCheckFunc {
+	return checkStored(want, func() (wire.ApproverGroup, error) { return w.operated().ApproverGroups().Read(w.t.Context(), name) })
+}
+
+func (w *fixture) checkPolicy(name string, want map[string]any) resource.TestCheckFunc {
+	return checkStored(want, func() (wire.Policy, error) { return w.operated().Policies().Read(w.t.Context(), name) })
+}
+
+func (w *fixture) checkRole(name string, want map[string]any) resource.TestCheckFunc {
+	return checkStored(want, func() (wire.Role, error) { return w.operated().Roles().Read(w.t.Context(), name) })
+}
+
+func (w *fixture) checkConfig(want map[string]any) resource.TestCheckFunc {
+	return checkStored(want, func() (wire.Config, error) { return w.operated().Config(w.t.Context()) })
+}
+
+// checkStored checks fields of what the engine has, rather than what the provider says; nil if it is to have nothing.
+func checkStored[T any](want map[string]any, read func() (T, error)) resource.TestCheckFunc {
 	return func(*terraform.State) error {
-		got := w.get(path)
-		if want == nil {
-			if got != nil {
-				return fmt.Errorf("%s is still there", path)
-			}
+		stored, err := read()
+		if want == nil && errors.Is(err, client.ErrAbsent) {
 			return nil
 		}
-		if got == nil {
-			return fmt.Errorf("%s is not there", path)
+		if err != nil {
+			return fmt.Errorf("reading a %T: %w", stored, err)
+		}
+		if want == nil {
+			return fmt.Errorf("it is still there: %+v", stored)
+		}
+		got, err := wire.Encode(stored)
+		if err != nil {
+			return err
 		}
 		for field, value := range want {
-			if !reflect.DeepEqual(plain(got[field]), plain(value)) {
-				return fmt.Errorf("%s: %s is %v, want %v", path, field, plain(got[field]), plain(value))
+			if !reflect.DeepEqual(normalize(got[field]), normalize(value)) {
+				return fmt.Errorf("%s of the %T is %v, want %v", field, stored, normalize(got[field]), normalize(value))
 			}
 		}
 		return nil
 	}
 }
 
-// plain makes values comparable that came by different ways.
-func plain(value any) any {
+// normalize makes values comparable that came by different ways.
+func normalize(value any) (plain any) {
 	text, err := json.Marshal(value)
-	must(err)
-	var out any
-	must(json.Unmarshal(text, &out))
-	return out
+	if err == nil {
+		err = json.Unmarshal(text, &plain)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return plain
 }
 
-func tokenRequest(policies ...string) *api.TokenCreateRequest {
+func newTokenRequest(policies ...string) *api.TokenCreateRequest {
 	renewable := true
 	return &api.TokenCreateRequest{Policies: policies, NoDefaultPolicy: true, Renewable: &renewable, TTL: "1h"}
 }

@@ -8,49 +8,41 @@ import (
 	"testing"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // ask makes a request beside Terraform.
 func (p *pipeline) ask() string {
 	p.t.Helper()
-	made, err := p.alice.Write(p.t.Context(), p.mount.Path+"/request", map[string]any{"role": "otp", "reason": "INC-1", "ttl": "5m"})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return made.Data["id"].(string)
+	request, err := p.as(p.alice).Ask(p.t.Context(), wire.Ask{Role: "otp", Reason: "INC-1", TTL: 300})
+	must(p.t, err)
+	return request.ID
 }
 
-func (p *pipeline) is(id string, state approval.State) {
+func (p *pipeline) wantState(id string, state approval.State) {
 	p.t.Helper()
-	request, err := p.alice.Read(p.t.Context(), p.mount.Path+"/requests/"+id)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if request.Data["state"] != string(state) {
-		p.t.Errorf("request %s is %v, want %s", id, request.Data["state"], state)
+	request, err := p.as(p.alice).Request(p.t.Context(), id)
+	must(p.t, err)
+	if request.State != string(state) {
+		p.t.Errorf("request %s is %s, want %s", id, request.State, state)
 	}
 }
 
 func TestCredentialsLeaveAloneWhatOthersMadeOrClaimed(t *testing.T) {
 	p := newPipeline(t)
-	w := p.literal(t, found(t), "claim = true", "true")
+	w := p.literal(t, findCLI(t), "claim = true", "true")
 	plan := func(id string, more ...string) []string {
 		return append([]string{"plan", "-no-color", "-var=id=" + id}, more...)
 	}
 	id := p.ask()
 	w.fails(plan(id, "-var=patience=2s"), "is pending", `rule "dba" has 0 of 1 approvals`, "is left as it is")
-	p.is(id, approval.StatePending)
-	if err := p.decide("approve")(id); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.alice.Write(t.Context(), p.mount.Path+"/claim/"+id, nil); err != nil {
-		t.Fatal(err)
-	}
+	p.wantState(id, approval.StatePending)
+	must(t, p.approve(id))
+	p.must(p.as(p.alice).Claim(t.Context(), id))
 	w.fails(plan(id), "is active", "a request is granted once")
-	p.is(id, approval.StateActive)
-	if _, err := p.alice.Write(t.Context(), p.mount.Path+"/revoke", map[string]any{"id": id}); err != nil {
-		t.Fatal(err)
-	}
+	p.wantState(id, approval.StateActive)
+	_, _, err := p.as(p.alice).Revoke(t.Context(), id)
+	must(t, err)
 	w.says(w.does(plan(id)...), "There is no credential", "(revoked)")
 
 	w.fails(plan("../policies/one"), "Not the id of a request")
@@ -62,15 +54,13 @@ func TestCredentialsLeaveAloneWhatOthersMadeOrClaimed(t *testing.T) {
 func TestPreApprovedExampleUsesARequestOfSomebodyElse(t *testing.T) {
 	p := newPipeline(t)
 	id := p.ask()
-	if err := p.decide("approve")(id); err != nil {
-		t.Fatal(err)
-	}
-	w := example(t, found(t), "pre-approved", "VAULT_ADDR="+p.Address(), "VAULT_TOKEN="+p.alice.Client.Token(),
+	must(t, p.approve(id))
+	w := example(t, findCLI(t), "pre-approved", "VAULT_ADDR="+p.Address(), "VAULT_TOKEN="+p.alice.Client.Token(),
 		"TF_VAR_request_id="+id, "TF_VAR_mount="+p.mount.Path, "TF_VAR_command=test -n \"$OTP\"")
 	w.does("plan", "-out=plan", "-no-color")
-	p.is(id, approval.StateApproved)
+	p.wantState(id, approval.StateApproved)
 	w.does("apply", "-no-color", "plan")
-	p.is(id, approval.StateEnded)
+	p.wantState(id, approval.StateEnded)
 	p.nothingLeft()
 	// In the end there is no credential, and none is needed.
 	w.does("destroy", "-auto-approve", "-no-color")
@@ -92,8 +82,8 @@ resource "terraform_data" "again" {
   }
 }
 `, outside)
-	w := p.alices(newWorkspace(t, found(t), config))
-	decided := p.approver(p.decide("approve"))
+	w := p.alices(newWorkspace(t, findCLI(t), config))
+	decided := p.approver(p.approve)
 	w.does("apply", "-auto-approve", "-no-color")
 	<-decided
 	first, err := os.ReadFile(filepath.Join(outside, "first"))
@@ -130,7 +120,7 @@ resource "vaultjit_role" "r" {
 }
 ` + more
 	}
-	w := p.alices(newWorkspace(t, found(t), config("")))
+	w := p.alices(newWorkspace(t, findCLI(t), config("")))
 	w.does("apply", "-auto-approve", "-no-color")
 	w.write("main.tf", config(fmt.Sprintf(`
 resource "vaultjit_request" "deploy" {
@@ -157,7 +147,7 @@ resource "terraform_data" "use" {
 }
 `, denied)))
 	decided := p.approver(func(id string) error {
-		if err := p.decide("deny")(id); err != nil {
+		if err := p.deny(id); err != nil {
 			return err
 		}
 		return os.WriteFile(denied, nil, 0o600)

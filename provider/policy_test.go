@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // emptyAfter checks that nothing is left to plan after an apply; terraform-plugin-testing itself checks it after a refresh.
@@ -29,12 +30,12 @@ func TestPolicyEveryArgumentReachesVault(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{})
 	step := func(arguments string, want map[string]any) resource.TestStep {
 		return resource.TestStep{
-			Config: w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, arguments)), Check: w.remote("policies/prod", want), ConfigPlanChecks: emptyAfter,
+			Config: w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, arguments)), Check: w.checkPolicy("prod", want), ConfigPlanChecks: emptyAfter,
 		}
 	}
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
-		CheckDestroy:             w.remote("policies/prod", nil),
+		CheckDestroy:             w.checkPolicy("prod", nil),
 		Steps: []resource.TestStep{
 			// What is not configured is the engine's own default.
 			step("", map[string]any{
@@ -70,7 +71,7 @@ func TestPolicyDurationsOfOneLengthPlanEmpty(t *testing.T) {
 			{Config: config(`7200`), ConfigPlanChecks: same},
 			{Config: config(`"120m"`), ConfigPlanChecks: same},
 			{Config: config(`"7200s"`), ConfigPlanChecks: same},
-			{Config: config(`"3h"`), Check: w.remote("policies/prod", map[string]any{"max_ttl": 10800})},
+			{Config: config(`"3h"`), Check: w.checkPolicy("prod", map[string]any{"max_ttl": 10800})},
 		},
 	})
 }
@@ -85,20 +86,20 @@ func TestPolicyDriftAndDeletionAreSeen(t *testing.T) {
 		ProtoV6ProviderFactories: factories(),
 		Steps: []resource.TestStep{
 			{Config: config},
-			{PreConfig: func() { w.set("policies/prod", map[string]any{"deny_threshold": 3, "default_ttl": "5m"}) }, Config: config,
-				ConfigPlanChecks: planned(plancheck.ResourceActionUpdate),
-				Check:            w.remote("policies/prod", map[string]any{"deny_threshold": 1, "default_ttl": 3600})},
-			// A field that follows from another one drifts alone, too.
-			{PreConfig: func() { w.set("policies/prod", map[string]any{"default_ttl": "5m"}) }, Config: config,
-				ConfigPlanChecks: planned(plancheck.ResourceActionUpdate),
-				Check:            w.remote("policies/prod", map[string]any{"default_ttl": 3600})},
 			{PreConfig: func() {
-				if err := w.mount.Delete(t.Context(), "policies/prod"); err != nil {
-					t.Fatal(err)
-				}
+				w.must(w.operated().Policies().Change(t.Context(), "prod", map[string]any{"deny_threshold": 3, "default_ttl": "5m"}))
 			}, Config: config,
+				ConfigPlanChecks: planned(plancheck.ResourceActionUpdate),
+				Check:            w.checkPolicy("prod", map[string]any{"deny_threshold": 1, "default_ttl": 3600})},
+			// A field that follows from another one drifts alone, too.
+			{PreConfig: func() {
+				w.must(w.operated().Policies().Change(t.Context(), "prod", map[string]any{"default_ttl": "5m"}))
+			}, Config: config,
+				ConfigPlanChecks: planned(plancheck.ResourceActionUpdate),
+				Check:            w.checkPolicy("prod", map[string]any{"default_ttl": 3600})},
+			{PreConfig: func() { must(t, w.operated().Policies().Delete(t.Context(), "prod")) }, Config: config,
 				ConfigPlanChecks: planned(plancheck.ResourceActionCreate),
-				Check:            w.remote("policies/prod", map[string]any{"deny_threshold": 1})},
+				Check:            w.checkPolicy("prod", map[string]any{"deny_threshold": 1})},
 		},
 	})
 }
@@ -117,7 +118,7 @@ resource "vaultjit_policy" "prod" {
 		ProtoV6ProviderFactories: factories(),
 		Steps: []resource.TestStep{
 			{Config: config("one")},
-			{Config: config("two"), Check: resource.ComposeTestCheckFunc(w.remote("policies/one", nil), w.remote("policies/two", map[string]any{"deny_threshold": 1})),
+			{Config: config("two"), Check: resource.ComposeTestCheckFunc(w.checkPolicy("one", nil), w.checkPolicy("two", map[string]any{"deny_threshold": 1})),
 				ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
 					plancheck.ExpectResourceAction("vaultjit_policy.prod", plancheck.ResourceActionReplace)}}},
 		},
@@ -126,7 +127,7 @@ resource "vaultjit_policy" "prod" {
 
 func TestPolicyFaultsAreFoundAtPlanTime(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{})
-	w.set("approver-groups/ops", map[string]any{"entity_ids": []string{w.bob.EntityID}})
+	w.addApproverGroup("ops", wire.ApproverGroup{EntityIDs: []string{w.bob.EntityID}})
 	policy := func(rules, more string) string {
 		return w.hcl(fmt.Sprintf("resource \"vaultjit_policy\" \"p\" {\n  name = \"p\"\n  rules = %s\n%s}\n", rules, more))
 	}
@@ -152,8 +153,8 @@ func TestPolicyFaultsAreFoundAtPlanTime(t *testing.T) {
 				ProtoV6ProviderFactories: factories(),
 				Steps:                    []resource.TestStep{{Config: fault.config, PlanOnly: true, ExpectError: regexp.MustCompile(fault.says)}},
 			})
-			if got := w.get("policies/p"); got != nil {
-				t.Errorf("something was written: %v", got)
+			if err := w.checkPolicy("p", nil)(nil); err != nil {
+				t.Error(err)
 			}
 		})
 	}

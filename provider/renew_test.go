@@ -11,7 +11,7 @@ import (
 // withTTL is the pipeline's configuration with a window so short that the lease is renewed after ten seconds.
 func (p *pipeline) withTTL(t *testing.T, command string) *workspace {
 	t.Helper()
-	return p.alices(newWorkspace(t, found(t), strings.Replace(p.config(command, "1m"), `"5m"`, `"15s"`, 1)))
+	return p.alices(newWorkspace(t, findCLI(t), strings.Replace(p.config(command, "1m"), `"5m"`, `"15s"`, 1)))
 }
 
 func (w *workspace) trace() string {
@@ -26,7 +26,7 @@ func (w *workspace) trace() string {
 func TestCredentialsAreRenewedWhileTerraformRuns(t *testing.T) {
 	p := newPipeline(t)
 	w := p.withTTL(t, "sleep 12")
-	decided := p.approver(p.decide("approve"))
+	decided := p.approver(p.approve)
 	w.does("apply", "-auto-approve", "-no-color")
 	<-decided
 	if !strings.Contains(w.trace(), "Called provider defined EphemeralResource Renew") {
@@ -42,12 +42,12 @@ func TestCredentialsEndedBySomebodyElseAreNoticed(t *testing.T) {
 	p := newPipeline(t)
 	w := p.withTTL(t, "sleep 12")
 	decided := p.approver(func(id string) error {
-		if err := p.decide("approve")(id); err != nil {
+		if err := p.approve(id); err != nil {
 			return err
 		}
 		go func() {
 			time.Sleep(4 * time.Second)
-			if _, err := p.carol.Write(t.Context(), p.mount.Path+"/revoke", map[string]any{"id": id}); err != nil {
+			if _, _, err := p.as(p.carol).Revoke(t.Context(), id); err != nil {
 				t.Errorf("revoking: %v", err)
 			}
 		}()

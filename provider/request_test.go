@@ -13,10 +13,19 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 func (p *pipeline) requestHCL(arguments string) string {
 	return p.hclAs(p.alice.Client.Token(), "resource \"vaultjit_request\" \"r\" {\n  role = \"otp\"\n  reason = \"INC-1\"\n"+arguments+"}\n")
+}
+
+// addParameters adds a parameter without a default and one with.
+func (p *pipeline) addParameters() {
+	p.t.Helper()
+	p.must(p.operated().Roles().Change(p.t.Context(), "otp", map[string]any{
+		"parameters": map[string]wire.Parameter{"host": {Pattern: "[a-z]+"}, "team": {Pattern: "[a-z]+", Default: "ops"}},
+	}))
 }
 
 // counts checks how many requests are in a state.
@@ -40,9 +49,9 @@ func (onlyClaimIDChanges) CheckPlan(_ context.Context, req plancheck.CheckPlanRe
 		if change.Type != "vaultjit_request" {
 			continue
 		}
-		before, after := plain(change.Change.Before).(map[string]any), plain(change.Change.After).(map[string]any)
+		before, after := normalize(change.Change.Before).(map[string]any), normalize(change.Change.After).(map[string]any)
 		delete(before, "claim_id")
-		unknown, _ := plain(change.Change.AfterUnknown).(map[string]any)
+		unknown, _ := normalize(change.Change.AfterUnknown).(map[string]any)
 		if !change.Change.Actions.Update() || unknown["claim_id"] != true || !reflect.DeepEqual(before, after) {
 			resp.Error = fmt.Errorf("the plan has %v from %v to %v, unknown %v", change.Change.Actions, before, after, unknown)
 		}
@@ -53,9 +62,7 @@ func (onlyClaimIDChanges) CheckPlan(_ context.Context, req plancheck.CheckPlanRe
 
 func TestRequestIsMadeOnceAndCancelledWhenDestroyed(t *testing.T) {
 	p := newPipeline(t)
-	p.set("roles/otp", map[string]any{"parameters": map[string]any{
-		"host": map[string]any{"pattern": "[a-z]+"}, "team": map[string]any{"pattern": "[a-z]+", "default": "ops"},
-	}})
+	p.addParameters()
 	replaced := resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction("vaultjit_request.r", plancheck.ResourceActionReplace)},
 		PostApplyPreRefresh: []plancheck.PlanCheck{onlyClaimIDChanges{}}}
 	full := "  ttl = \"15m\"\n  parameters = { host = \"db\" }\n"
@@ -84,21 +91,17 @@ func TestRequestIsMadeOnceAndCancelledWhenDestroyed(t *testing.T) {
 
 func TestRequestImportedTakesOverItsKeepers(t *testing.T) {
 	p := newPipeline(t)
-	p.set("roles/otp", map[string]any{"parameters": map[string]any{
-		"host": map[string]any{"pattern": "[a-z]+"}, "team": map[string]any{"pattern": "[a-z]+", "default": "ops"},
-	}})
+	p.addParameters()
 	// The engine shows parameters with the role's defaults, and the configuration need not have these.
 	host := "  parameters = { host = \"db\" }\n"
-	made, err := p.alice.Write(t.Context(), p.mount.Path+"/request", map[string]any{"role": "otp", "reason": "INC-1", "parameters": map[string]any{"host": "db"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := fmt.Sprintf("import {\n  to = vaultjit_request.r\n  id = %q\n}\n", made.Data["id"])
+	made, err := p.as(p.alice).Ask(t.Context(), wire.Ask{Role: "otp", Reason: "INC-1", Parameters: map[string]string{"host": "db"}})
+	must(t, err)
+	block := fmt.Sprintf("import {\n  to = vaultjit_request.r\n  id = %q\n}\n", made.ID)
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
 		Steps: []resource.TestStep{
 			{Config: p.requestHCL(host+"  keepers = { run = \"1\" }\n") + block, ExpectNonEmptyPlan: true, ConfigPlanChecks: whileItWaits,
-				Check: resource.ComposeTestCheckFunc(p.counts("all", 1), resource.TestCheckResourceAttr("vaultjit_request.r", "id", made.Data["id"].(string)))},
+				Check: resource.ComposeTestCheckFunc(p.counts("all", 1), resource.TestCheckResourceAttr("vaultjit_request.r", "id", made.ID))},
 			{Config: p.requestHCL(host + "  keepers = { run = \"2\" }\n"), ExpectNonEmptyPlan: true, Check: p.counts("all", 2)},
 		},
 	})
@@ -116,12 +119,8 @@ func TestRequestDestroyedEndsItsGrant(t *testing.T) {
 			{Config: p.requestHCL(""), ExpectNonEmptyPlan: true},
 			{PreConfig: func() {
 				id := p.requests(p.t.Context(), "pending")[0]
-				if err := p.decide("approve")(id); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := p.alice.Write(t.Context(), p.mount.Path+"/claim/"+id, nil); err != nil {
-					t.Fatal(err)
-				}
+				must(t, p.approve(id))
+				p.must(p.as(p.alice).Claim(t.Context(), id))
 			}, Config: p.requestHCL(""), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}},
 				Check: p.counts("active", 1)},
 		},
@@ -135,11 +134,7 @@ func TestRequestThatIsOverIsKeptAndSimplyRemoved(t *testing.T) {
 		CheckDestroy:             p.counts("denied", 1),
 		Steps: []resource.TestStep{
 			{Config: p.requestHCL(""), ExpectNonEmptyPlan: true},
-			{PreConfig: func() {
-				if err := p.decide("deny")(p.requests(p.t.Context(), "pending")[0]); err != nil {
-					t.Fatal(err)
-				}
-			}, Config: p.requestHCL(""), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}}},
+			{PreConfig: func() { must(t, p.deny(p.requests(p.t.Context(), "pending")[0])) }, Config: p.requestHCL(""), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}}},
 		},
 	})
 }
@@ -152,12 +147,10 @@ func TestRequestThatIsGoneIsMadeAgain(t *testing.T) {
 			{Config: p.requestHCL(""), ExpectNonEmptyPlan: true},
 			// Filed away and past its retention.
 			{PreConfig: func() {
-				if _, err := p.alice.Write(t.Context(), p.mount.Path+"/cancel", map[string]any{"id": p.requests(p.t.Context(), "pending")[0]}); err != nil {
-					t.Fatal(err)
-				}
-				p.set("config", map[string]any{"retention": 1})
+				must(t, p.cancel(p.requests(p.t.Context(), "pending")[0]))
+				p.must(p.operated().ChangeConfig(t.Context(), map[string]any{"retention": 1}))
 				vaulttest.Eventually(t, "the request is tidied away", func(ctx context.Context) error {
-					if _, err := p.mount.Write(ctx, "tidy", nil); err != nil {
+					if _, err := p.operated().Tidy(ctx); err != nil {
 						return err
 					}
 					if len(p.requests(ctx, "all")) > 0 {

@@ -9,14 +9,15 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
 // withPolicy gives the fixture a policy "one" to guard roles by.
 func (w *fixture) withPolicy() *fixture {
 	w.t.Helper()
-	w.set("approver-groups/dba", map[string]any{"identity_group_ids": []string{w.dba.ID}})
+	w.addApproverGroup("dba", wire.ApproverGroup{IdentityGroupIDs: []string{w.dba.ID}})
 	for _, name := range []string{"one", "two"} {
-		w.set("policies/"+name, map[string]any{"rules": []any{map[string]any{"name": "dba", "approvals": 1, "approver_groups": []string{"dba"}}}})
+		w.addPolicy(name, "dba", 1)
 	}
 	return w
 }
@@ -28,7 +29,7 @@ func roleHCL(arguments string) string {
 func TestRoleEveryArgumentReachesVault(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
 	step := func(arguments string, want map[string]any) resource.TestStep {
-		return resource.TestStep{Config: w.hcl(roleHCL(arguments)), Check: w.remote("roles/db", want), ConfigPlanChecks: emptyAfter}
+		return resource.TestStep{Config: w.hcl(roleHCL(arguments)), Check: w.checkRole("db", want), ConfigPlanChecks: emptyAfter}
 	}
 	base := func(policy, path, more string) string {
 		return fmt.Sprintf("  policy = %q\n  path = %q\n  grant_policies = [\"db\"]\n%s", policy, path, more)
@@ -46,7 +47,7 @@ func TestRoleEveryArgumentReachesVault(t *testing.T) {
 `
 	resource.Test(t, resource.TestCase{
 		ProtoV6ProviderFactories: factories(),
-		CheckDestroy:             w.remote("roles/db", nil),
+		CheckDestroy:             w.checkRole("db", nil),
 		Steps: []resource.TestStep{
 			step(base("one", "database/creds/app", ""), map[string]any{
 				"policy": "one", "grant_type": "secret", "path": "database/creds/app", "operation": "read", "data": map[string]any{},
@@ -149,8 +150,8 @@ resource "vaultjit_role" "r" {
 		Steps: []resource.TestStep{{
 			Config: w.hcl(config), ConfigPlanChecks: emptyAfter,
 			Check: resource.ComposeTestCheckFunc(
-				w.remote("policies/p", map[string]any{"max_ttl": 3600, "default_ttl": 3600}),
-				w.remote("roles/r", map[string]any{"path": "ssh/creds/{{.Parameters.p}}", "grant_policies": []string{"ssh"}}),
+				w.checkPolicy("p", map[string]any{"max_ttl": 3600, "default_ttl": 3600}),
+				w.checkRole("r", map[string]any{"path": "ssh/creds/{{.Parameters.p}}", "grant_policies": []string{"ssh"}}),
 			),
 		}},
 	})

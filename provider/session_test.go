@@ -33,7 +33,7 @@ func (p *pipeline) ci(t *testing.T, ttl, maxTTL, command string) (w *workspace, 
 		t.Fatal(err)
 	}
 	config := strings.Replace(p.config(command, "1m"), "provider \"vaultjit\" {", "provider \"vaultjit\" {\n  auth_login_approle = {}", 1)
-	w = newWorkspace(t, found(t), config)
+	w = newWorkspace(t, findCLI(t), config)
 	w.Env = append(w.Env, "VAULT_ADDR="+p.Address(), fmt.Sprint("VAULT_ROLE_ID=", id.Data["role_id"]), fmt.Sprint("VAULT_SECRET_ID=", secret.Data["secret_id"]))
 	p.alice = p.carol
 	return w, policy
@@ -43,7 +43,7 @@ func (p *pipeline) ci(t *testing.T, ttl, maxTTL, command string) (w *workspace, 
 func (p *pipeline) approvedAfter(wait time.Duration) <-chan string {
 	return p.approver(func(id string) error {
 		time.Sleep(wait)
-		return p.decide("approve")(id)
+		return p.approve(id)
 	})
 }
 

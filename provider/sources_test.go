@@ -11,16 +11,17 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
+	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
-// shows checks a value of a data source.
-func shows(address, attribute string, want knownvalue.Check) statecheck.StateCheck {
+// expectShown checks a value of a data source.
+func expectShown(address, attribute string, want knownvalue.Check) statecheck.StateCheck {
 	return statecheck.ExpectKnownValue(address, tfjsonpath.New(attribute), want)
 }
 
 func TestDefinitionsAreReadByName(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{}).withPolicy()
-	w.set("roles/db", map[string]any{"policy": "one", "path": "database/creds/app", "grant_policies": []string{"db"}})
+	w.addRole("db", "one", "database/creds/app", "db")
 	text := knownvalue.StringExact
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{
 		{Config: w.hcl(`
@@ -28,12 +29,12 @@ data "vaultjit_approver_group" "x" { name = "dba" }
 data "vaultjit_policy" "x" { name = "one" }
 data "vaultjit_role" "x" { name = "db" }
 `), ConfigStateChecks: []statecheck.StateCheck{
-			shows("data.vaultjit_approver_group.x", "identity_group_ids", knownvalue.SetExact([]knownvalue.Check{text(w.dba.ID)})),
-			shows("data.vaultjit_approver_group.x", "version", knownvalue.Int64Exact(1)),
-			shows("data.vaultjit_approver_group.x", "updated_by", text("root")),
-			shows("data.vaultjit_policy.x", "max_ttl", text("8h")),
-			shows("data.vaultjit_policy.x", "rules", knownvalue.ListSizeExact(1)),
-			shows("data.vaultjit_role.x", "path", text("database/creds/app")),
+			expectShown("data.vaultjit_approver_group.x", "identity_group_ids", knownvalue.SetExact([]knownvalue.Check{text(w.dba.ID)})),
+			expectShown("data.vaultjit_approver_group.x", "version", knownvalue.Int64Exact(1)),
+			expectShown("data.vaultjit_approver_group.x", "updated_by", text("root")),
+			expectShown("data.vaultjit_policy.x", "max_ttl", text("8h")),
+			expectShown("data.vaultjit_policy.x", "rules", knownvalue.ListSizeExact(1)),
+			expectShown("data.vaultjit_role.x", "path", text("database/creds/app")),
 		}},
 		{Config: w.hcl(`data "vaultjit_policy" "x" { name = "none" }`), ExpectError: regexp.MustCompile(`There is none at the mount`)},
 	}})
@@ -41,17 +42,8 @@ data "vaultjit_role" "x" { name = "db" }
 
 func TestRequestsAreListedAndRead(t *testing.T) {
 	p := newPipeline(t)
-	var ids []string
-	for range 2 {
-		made, err := p.alice.Write(t.Context(), p.mount.Path+"/request", map[string]any{"role": "otp", "reason": "INC-1", "ttl": "10m"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, made.Data["id"].(string))
-	}
-	if err := p.decide("deny")(ids[0]); err != nil {
-		t.Fatal(err)
-	}
+	ids := []string{p.ask(), p.ask()}
+	must(t, p.deny(ids[0]))
 	text := knownvalue.StringExact
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{{
 		Config: p.hclAs(p.alice.Client.Token(), fmt.Sprintf(`
@@ -67,18 +59,18 @@ data "vaultjit_requests" "other" {
 data "vaultjit_request" "denied" { id = %q }
 `, ids[0])),
 		ConfigStateChecks: []statecheck.StateCheck{
-			shows("data.vaultjit_requests.open", "requests", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
-				"id": text(ids[1]), "state": text("pending"), "requester": text(p.alice.Name), "ttl": text("10m"), "grant_type": text("secret")})})),
-			shows("data.vaultjit_requests.denied", "requests", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
+			expectShown("data.vaultjit_requests.open", "requests", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
+				"id": text(ids[1]), "state": text("pending"), "requester": text(p.alice.Name), "ttl": text("5m"), "grant_type": text("secret")})})),
+			expectShown("data.vaultjit_requests.denied", "requests", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
 				"id": text(ids[0])})})),
-			shows("data.vaultjit_requests.other", "requests", knownvalue.ListSizeExact(0)),
-			shows("data.vaultjit_request.denied", "state", text("denied")),
-			shows("data.vaultjit_request.denied", "data", text(`{"ip":"127.0.0.1"}`)),
-			shows("data.vaultjit_request.denied", "decisions", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
+			expectShown("data.vaultjit_requests.other", "requests", knownvalue.ListSizeExact(0)),
+			expectShown("data.vaultjit_request.denied", "state", text("denied")),
+			expectShown("data.vaultjit_request.denied", "data", text(`{"ip":"127.0.0.1"}`)),
+			expectShown("data.vaultjit_request.denied", "decisions", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
 				"verdict": text("deny"), "comment": text("by the book"), "counts": knownvalue.Bool(true)})})),
-			shows("data.vaultjit_request.denied", "grant", knownvalue.Null()),
-			shows("data.vaultjit_request.denied", "ttl", text("10m")),
-			shows("data.vaultjit_request.denied", "requester", knownvalue.ObjectExact(map[string]knownvalue.Check{
+			expectShown("data.vaultjit_request.denied", "grant", knownvalue.Null()),
+			expectShown("data.vaultjit_request.denied", "ttl", text("5m")),
+			expectShown("data.vaultjit_request.denied", "requester", knownvalue.ObjectExact(map[string]knownvalue.Check{
 				"entity_id": text(p.alice.EntityID), "name": text(p.alice.Name)})),
 		},
 	}}})
@@ -86,8 +78,8 @@ data "vaultjit_request" "denied" { id = %q }
 
 func TestPolicyCheckTellsWhetherAPolicyCanBeMet(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{})
-	w.set("approver-groups/dba", map[string]any{"identity_group_ids": []string{w.dba.ID}})
-	w.set("policies/both", map[string]any{"rules": []any{map[string]any{"name": "dba", "approvals": 2, "approver_groups": []string{"dba"}}}})
+	w.addApproverGroup("dba", wire.ApproverGroup{IdentityGroupIDs: []string{w.dba.ID}})
+	w.addPolicy("both", "dba", 2)
 	check := `
 data "vaultjit_policy_check" "x" { name = "both" }
 resource "terraform_data" "x" {
@@ -101,10 +93,10 @@ resource "terraform_data" "x" {
 `
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{
 		{Config: w.hcl(check), ConfigStateChecks: []statecheck.StateCheck{
-			shows("data.vaultjit_policy_check.x", "satisfiable", knownvalue.Bool(true)),
-			shows("data.vaultjit_policy_check.x", "known", knownvalue.Bool(true)),
-			shows("data.vaultjit_policy_check.x", "depends_on_people", knownvalue.ListSizeExact(2)),
-			shows("data.vaultjit_policy_check.x", "rules", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
+			expectShown("data.vaultjit_policy_check.x", "satisfiable", knownvalue.Bool(true)),
+			expectShown("data.vaultjit_policy_check.x", "known", knownvalue.Bool(true)),
+			expectShown("data.vaultjit_policy_check.x", "depends_on_people", knownvalue.ListSizeExact(2)),
+			expectShown("data.vaultjit_policy_check.x", "rules", knownvalue.ListExact([]knownvalue.Check{knownvalue.ObjectPartial(map[string]knownvalue.Check{
 				"spare": knownvalue.Int64Exact(0), "candidates": knownvalue.ListSizeExact(2)})})),
 		}},
 		// Somebody leaves: the plan fails.
@@ -121,8 +113,8 @@ func TestPolicyCheckSaysWhenItCannotKnow(t *testing.T) {
 	w.withPolicy()
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{{
 		Config: w.hcl(`data "vaultjit_policy_check" "x" { name = "one" }`), ConfigStateChecks: []statecheck.StateCheck{
-			shows("data.vaultjit_policy_check.x", "satisfiable", knownvalue.Bool(false)),
-			shows("data.vaultjit_policy_check.x", "known", knownvalue.Bool(false)),
+			expectShown("data.vaultjit_policy_check.x", "satisfiable", knownvalue.Bool(false)),
+			expectShown("data.vaultjit_policy_check.x", "known", knownvalue.Bool(false)),
 		}}}})
 }
 

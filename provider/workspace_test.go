@@ -175,8 +175,8 @@ func unpacked(t *testing.T, file *zip.File) []byte {
 	return content
 }
 
-// each runs a test with terraform, and with tofu where that is there as well.
-func each(t *testing.T, test func(*testing.T, terraformtest.CLI)) {
+// runOnEach runs a test with terraform, and with tofu where that is there as well.
+func runOnEach(t *testing.T, test func(*testing.T, terraformtest.CLI)) {
 	t.Helper()
 	all, err := terraformtest.FindAll(t.Context())
 	if err != nil {
