@@ -29,6 +29,7 @@ provider "vaultjit" {
   alias = "asker"
   mount = %[1]q
 }
+variable "patience" { default = "3s" }
 resource "vaultjit_request" "deploy" {
   role   = "otp"
   reason = "INC-42"
@@ -36,7 +37,7 @@ resource "vaultjit_request" "deploy" {
 }
 ephemeral "vaultjit_credentials" "deploy" {
   claim_id = vaultjit_request.deploy.claim_id
-  timeouts = { open = "3s" }
+  timeouts = { open = var.patience }
 }
 resource "terraform_data" "use" {
   triggers_replace = vaultjit_request.deploy.id
@@ -141,6 +142,38 @@ func TestDestroyCancelsWhatIsApprovedAndClaimsNothing(t *testing.T) {
 		f.does("destroy", "-auto-approve", "-no-color")
 		f.p.wantState(id, approval.StateCancelled)
 		f.p.nothingLeft()
+	})
+}
+
+// TestPlanAfterAnApplyOfOneProcessClaimsNothing has `terraform test` apply and then plan, one after the other.
+func TestPlanAfterAnApplyOfOneProcessClaimsNothing(t *testing.T) {
+	const target = "  plan_options { target = [vaultjit_request.deploy] }\n"
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
+		t.Helper()
+		for name, c := range map[string]struct {
+			apply, plan string
+			approves    bool
+			end         string
+		}{
+			"ended":                   {"", "", true, "ended"},
+			"ended, not refreshed":    {"", "  plan_options { refresh = false }\n", true, "ended"},
+			"ended, only refreshed":   {"", "  plan_options { mode = refresh-only }\n", true, "ended"},
+			"waiting":                 {target, "", false, "cancelled"},
+			"waiting, only refreshed": {target, "  plan_options { mode = refresh-only }\n", false, "cancelled"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				f := newPipeline(t).flow(t, cli, "")
+				f.write("flow.tftest.hcl", "run \"apply\" {\n"+c.apply+"}\nrun \"plan\" {\n  command = plan\n"+c.plan+"}\n")
+				if c.approves {
+					f.Env = append(f.Env, "TF_VAR_patience=1m")
+					decided := f.p.approver(f.p.approve)
+					defer func() { <-decided }()
+				}
+				f.says(f.does("test", "-no-color"), "2 passed, 0 failed")
+				// What was waiting was cancelled when the test tore down what it had made.
+				f.p.endsUp(1, c.end)
+			})
+		}
 	})
 }
 
