@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -134,12 +135,33 @@ func TestRequestCancelledAfterThePlanStopsTheApply(t *testing.T) {
 	})
 }
 
+// TestDestroyCancelsWhatIsApprovedAndClaimsNothing has something to destroy whose provider block takes the credential:
+// without that, nobody opens it.
 func TestDestroyCancelsWhatIsApprovedAndClaimsNothing(t *testing.T) {
 	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		f := newPipeline(t).flow(t, cli, "")
+		group := func(token string) string {
+			return fmt.Sprintf(`
+provider "vaultjit" {
+  alias = "other"
+  mount = %q
+  token = %s
+}
+resource "vaultjit_approver_group" "other" {
+  provider   = vaultjit.other
+  name       = "other"
+  entity_ids = [%q]
+}
+`, f.p.mount.Path, token, f.p.bob.EntityID)
+		}
+		root := strconv.Quote(f.p.Root().Token())
+		f.write("more.tf", group(root))
+		f.does("apply", "-auto-approve", "-no-color", "-target=vaultjit_approver_group.other")
 		id := f.approved()
-		f.does("destroy", "-auto-approve", "-no-color")
+		f.write("more.tf", group("try(ephemeral.vaultjit_credentials.deploy.data.key, "+root+")"))
+		f.does("destroy", "-auto-approve", "-no-color", "-refresh=false")
+		must(t, f.p.checkApproverGroup("other", nil)(nil))
 		f.p.wantState(id, approval.StateCancelled)
 		f.p.nothingLeft()
 	})
@@ -279,12 +301,18 @@ func TestRequestMadeElsewhereIsClaimedOnlyByAnApply(t *testing.T) {
 func TestRequestThatIsNotToBeClaimedIsNotLookedAt(t *testing.T) {
 	p := newPipeline(t)
 	w := p.literal(t, findCLI(t), "claim = false", "test -z \"$OTP\"")
+	address, calls := p.counted()
+	w.Env = append(w.Env, "VAULT_ADDR="+address)
 	id := p.ask()
-	w.does("apply", "-auto-approve", "-no-color", "-var=id="+id)
+	apply := []string{"apply", "-auto-approve", "-no-color", "-var=patience=3s", "-var=id=" + id}
+	w.does(apply...)
 	p.wantState(id, approval.StatePending)
 	must(t, p.approve(id))
-	w.does("apply", "-auto-approve", "-no-color", "-var=id="+id)
+	w.does(apply...)
 	p.wantState(id, approval.StateApproved)
+	if asked := calls.Load(); asked != 0 {
+		t.Errorf("the engine was asked %d times", asked)
+	}
 }
 
 func TestCredentialsSayWhatIsMissingInTheirArguments(t *testing.T) {

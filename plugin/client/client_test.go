@@ -84,8 +84,9 @@ func actAs(person *vaulttest.Person) *client.Client {
 	return jit
 }
 
-// askThroughProxy is alice's client, and Vault askThroughProxy a proxy that answers every path for the first time as if it were away.
-func askThroughProxy(t *testing.T) (jit *client.Client, asked func() []string) {
+// askThroughProxy is alice's client behind a proxy that answers each call for the first time as if Vault were away. The
+// client repeats a read so many times by itself.
+func askThroughProxy(t *testing.T, retries int) (jit *client.Client, asked func() []string) {
 	t.Helper()
 	target, err := url.Parse(theFixture.cluster.Address())
 	if err != nil {
@@ -108,7 +109,7 @@ func askThroughProxy(t *testing.T) (jit *client.Client, asked func() []string) {
 	}))
 	t.Cleanup(server.Close)
 	config := api.DefaultConfig()
-	config.Address, config.MaxRetries, config.MinRetryWait = server.URL, 1, time.Millisecond
+	config.Address, config.MaxRetries, config.MinRetryWait = server.URL, retries, time.Millisecond
 	vault, err := api.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +126,7 @@ func askThroughProxy(t *testing.T) (jit *client.Client, asked func() []string) {
 }
 
 func TestReadsAreRepeatedAndWritesNever(t *testing.T) {
-	jit, asked := askThroughProxy(t)
+	jit, asked := askThroughProxy(t, 1)
 	if _, err := jit.Requests(t.Context(), wire.Query{}); err != nil {
 		t.Error(err)
 	}
@@ -140,7 +141,7 @@ func TestReadsAreRepeatedAndWritesNever(t *testing.T) {
 }
 
 func TestWaitGoesOnWhereVaultIsAwayForAMoment(t *testing.T) {
-	jit, _ := askThroughProxy(t)
+	jit, _ := askThroughProxy(t, 0)
 	request, err := actAs(theFixture.alice).Ask(t.Context(), wire.Ask{Role: "otp", Reason: "INC-1"})
 	if err != nil {
 		t.Fatal(err)
@@ -148,8 +149,13 @@ func TestWaitGoesOnWhereVaultIsAwayForAMoment(t *testing.T) {
 	if _, err := actAs(theFixture.bob).Deny(t.Context(), request.ID, ""); err != nil {
 		t.Fatal(err)
 	}
-	if last, err := jit.Wait(t.Context(), request.ID, nil); err != nil || last.State != "denied" {
+	var away []error
+	last, err := jit.Wait(t.Context(), request.ID, func(_ wire.Request, err error) { away = append(away, err) })
+	if err != nil || last.State != "denied" {
 		t.Errorf("the wait gave %v, %v", last.State, err)
+	}
+	if len(away) != 2 || away[0] == nil || away[1] != nil {
+		t.Errorf("it looked %d times, and saw %v", len(away), away)
 	}
 }
 
