@@ -5,7 +5,8 @@
 //	cluster, err := vaulttest.Start(ctx, vaulttest.Options{})
 //	mount, err := cluster.Mount(ctx, vaulttest.MountOptions{})
 //	alice, err := mount.Person(ctx, "alice")
-//	alice.Client.Logical().WriteWithContext(ctx, mount.Path+"/request", …)
+//	jit, err := mount.As(alice)
+//	request, err := jit.Ask(ctx, wire.Ask{Role: "db", Reason: "INC-1"})
 //
 // A test that can share a server with other tests calls [Shared] instead of [Start]; mounts of one server are
 // independent. VAULT_BINARY names another server, for instance OpenBao, and PLUGIN_BINARY another plugin.

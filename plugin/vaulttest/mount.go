@@ -165,21 +165,6 @@ func (m *Mount) WriteTokenRole(ctx context.Context, fields map[string]any) error
 	return m.cluster.put(ctx, "auth/token/roles/"+m.TokenRole, role)
 }
 
-// Write writes below the mount with the root token.
-func (m *Mount) Write(ctx context.Context, path string, data map[string]any) (*api.Secret, error) {
-	return m.cluster.write(ctx, m.Path+"/"+path, data)
-}
-
-// Read reads below the mount with the root token. It returns nil without an error if nothing is there.
-func (m *Mount) Read(ctx context.Context, path string) (*api.Secret, error) {
-	return m.cluster.read(ctx, m.Path+"/"+path)
-}
-
-// Delete deletes below the mount with the root token.
-func (m *Mount) Delete(ctx context.Context, path string) error {
-	return m.cluster.delete(ctx, m.Path+"/"+path)
-}
-
 // As is the engine at this mount, with the person's token.
 func (m *Mount) As(p *Person) (*client.Client, error) { return client.New(p.Client, m.Path) }
 

@@ -92,11 +92,6 @@ func (p *Person) Read(ctx context.Context, path string) (*api.Secret, error) {
 	return p.Client.Logical().ReadWithContext(ctx, path)
 }
 
-// List lists with the person's token and returns Vault's answer or error unchanged.
-func (p *Person) List(ctx context.Context, path string) (*api.Secret, error) {
-	return p.Client.Logical().ListWithContext(ctx, path)
-}
-
 // SetDisabled disables the person's entity, or enables it again.
 func (p *Person) SetDisabled(ctx context.Context, disabled bool) error {
 	return p.cluster.put(ctx, "identity/entity/id/"+p.EntityID, map[string]any{"disabled": disabled})
