@@ -364,3 +364,41 @@ func TestPlainTokenThatEndsBeforeTheWaitIsRefusedAtOnce(t *testing.T) {
 	}
 	p.nothingLeft()
 }
+
+func TestRequestOfThisRunIsCancelledAlsoIfItsIDIsTakenForALiteral(t *testing.T) {
+	p := newPipeline(t)
+	config := strings.Replace(p.config("true", "3s"), "claim_id = vaultjit_request.deploy.claim_id", "request_id = vaultjit_request.deploy.id", 1)
+	if strings.Contains(config, "deploy.claim_id") {
+		t.Fatal("the configuration has another form")
+	}
+	w := p.alices(newWorkspace(t, findCLI(t), config))
+	w.fails([]string{"plan", "-no-color"}, "It is not said when to claim", "give its claim_id instead", "claim = terraform.applying")
+	w.write("main.tf", strings.Replace(config, "  request_id = ", "  claim      = terraform.applying\n  request_id = ", 1))
+	w.fails([]string{"apply", "-auto-approve", "-no-color"}, "no quorum within timeouts.open")
+	p.endsUp(1, "cancelled")
+}
+
+func TestTwoWaysToNameARequestAreRefusedInThePlan(t *testing.T) {
+	p := newPipeline(t)
+	for argument, says := range map[string]string{"claim = terraform.applying": "claim is for request_id", "request_id = var.id": "Two requests to claim"} {
+		config := strings.Replace(p.config("true", "3s"), "  claim_id = ", "  "+argument+"\n  claim_id = ", 1)
+		w := p.alices(newWorkspace(t, findCLI(t), config+"variable \"id\" { default = \"01a20965-2eeb-7cea-a39e-d5a7da60d58d\" }\n"))
+		w.fails([]string{"plan", "-no-color"}, says)
+	}
+	if all := p.requests(t.Context(), "all"); len(all) > 0 {
+		t.Errorf("people were asked: %v", all)
+	}
+}
+
+// TestApplyFailsWhereItCannotTellThatItReachedTheRequest has the request in another provider block, that is another
+// process, and no folder through which the two could tell each other.
+func TestApplyFailsWhereItCannotTellThatItReachedTheRequest(t *testing.T) {
+	f := newPipeline(t).flow(t, findCLI(t), "  provider = vaultjit.asker")
+	id := f.approved()
+	f.Env = append(f.Env, "HOME=", "XDG_CACHE_HOME=")
+	f.fails([]string{"apply", "-auto-approve", "-no-color"}, "There is no credential", "XDG_CACHE_HOME")
+	f.p.wantState(id, approval.StateApproved)
+	if _, err := os.ReadFile(f.outside); err == nil {
+		t.Error("what needs the credential ran without")
+	}
+}

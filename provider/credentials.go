@@ -108,7 +108,7 @@ func (c *credentials) ValidateConfig(ctx context.Context, req ephemeral.Validate
 		return
 	}
 	m.readPatience(ctx, &resp.Diagnostics)
-	given := func(value attr.Value) bool { return !value.IsNull() && !value.IsUnknown() }
+	given := func(value attr.Value) bool { return !value.IsNull() } // what is not known yet is given, too
 	switch {
 	case m.ClaimID.IsNull() && m.RequestID.IsNull():
 		resp.Diagnostics.AddError("There is no request to claim", "Give claim_id, such as vaultjit_request.example.claim_id, or the request_id of a request "+
@@ -117,9 +117,10 @@ func (c *credentials) ValidateConfig(ctx context.Context, req ephemeral.Validate
 		resp.Diagnostics.AddAttributeError(path.Root("request_id"), "Two requests to claim", "Give claim_id or request_id, not both.")
 	case given(m.ClaimID) && given(m.Claim):
 		resp.Diagnostics.AddAttributeError(path.Root("claim"), "claim is for request_id", "A request of this configuration is claimed in the apply: leave claim out.")
-	case m.ClaimID.IsNull() && m.Claim.IsNull():
+	case !given(m.Claim) && !given(m.ClaimID):
 		resp.Diagnostics.AddAttributeError(path.Root("claim"), "It is not said when to claim", "Terraform opens this to plan, too, and a request is granted once. "+
-			"Add this line, so that only an apply claims:\n\n  claim = terraform.applying")
+			"If a vaultjit_request of this configuration makes the request, give its claim_id instead of request_id. If it is made elsewhere, add this line, so that "+
+			"only an apply claims:\n\n  claim = terraform.applying")
 	}
 }
 
@@ -142,8 +143,9 @@ const askAgain = "To ask again, give the vaultjit_request new keepers."
 // order is what to do about the request, and the argument that names it.
 func (c *credentials) order(m *credentialsModel, patience time.Duration) (order run.Order, argument path.Path, claims bool) {
 	if m.ClaimID.IsNull() {
+		id := m.RequestID.ValueString()
 		return run.Order{
-			ID: m.RequestID.ValueString(), Patience: patience, Token: c.token, Again: "To claim, give the request_id of a new request.",
+			ID: id, Patience: patience, Token: c.token, Cancels: c.Run.Made(id), Again: "To claim, give the request_id of a new request.",
 			Later: "It is left as it is; run this again once it is approved.",
 		}, path.Root("request_id"), m.Claim.ValueBool()
 	}
@@ -152,6 +154,26 @@ func (c *credentials) order(m *credentialsModel, patience time.Duration) (order 
 		ID: id, Patience: patience, Token: c.token, Cancels: c.Run.Made(id), Again: askAgain,
 		Later: "It was not made by this run, so it is left as it is; apply again once it is approved, or give the vaultjit_request new keepers.",
 	}, path.Root("claim_id"), c.Run.Reached(id)
+}
+
+// withhold says why there is no credential and none is waited for; "" if there may be one. It is an error if an apply might
+// go on without the credential that it needs.
+func (c *credentials) withhold(ctx context.Context, m *credentialsModel, order run.Order, claims bool) (why string, isError bool) {
+	literal := m.ClaimID.IsNull()
+	if claims != literal { // a literal id that is not to be claimed is not looked at, and an apply has just looked at its own
+		return "", false
+	}
+	if verdict := c.describeEnd(ctx, order.ID, claims); verdict != "" {
+		return verdict + ". " + order.Again, false
+	}
+	switch {
+	case literal:
+		return "", false
+	case !c.Run.Tells(order.ID):
+		return "Whether this run applies the vaultjit_request cannot be told: its provider blocks share no folder. Set XDG_CACHE_HOME (or HOME) to a folder that can be " +
+			"written to.", true
+	}
+	return "This run has not come to the vaultjit_request in an apply, so the request is left as it is.", false
 }
 
 func (c *credentials) Open(ctx context.Context, req ephemeral.OpenRequest, resp *ephemeral.OpenResponse) {
@@ -164,13 +186,14 @@ func (c *credentials) Open(ctx context.Context, req ephemeral.OpenRequest, resp 
 		return
 	}
 	order, argument, claims := c.order(&m, patience)
-	verdict, literal := "", m.ClaimID.IsNull()
-	if claims == literal { // else it is not looked at, or an apply has just done so
-		verdict = c.describeEnd(ctx, order.ID, claims)
+	why, isError := c.withhold(ctx, &m, order, claims)
+	if isError {
+		resp.Diagnostics.AddAttributeError(argument, "There is no credential", why)
+		return
 	}
-	if !claims || verdict != "" {
-		if verdict != "" {
-			resp.Diagnostics.AddAttributeWarning(argument, "There is no credential", verdict+". "+order.Again)
+	if !claims || why != "" {
+		if why != "" {
+			resp.Diagnostics.AddAttributeWarning(argument, "There is no credential", why)
 		}
 		m.Data = types.MapNull(types.StringType)
 		resp.Diagnostics.Append(resp.Result.Set(ctx, &m)...)

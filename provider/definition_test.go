@@ -221,12 +221,20 @@ func said(diagnostics []*tfprotov6.Diagnostic) string {
 func TestComputedDefaultWindowFollowsTheLongestOne(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{})
 	config := w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, ""))
+	// The client gives 0 for a default window that follows.
+	followed := func(maxTTL int) map[string]any { return map[string]any{"max_ttl": maxTTL, "default_ttl": 0} }
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{
 		{Config: config, ConfigPlanChecks: emptyAfter, Check: func(*terraform.State) error {
 			// Whoever shortens the longest window by hand is not stopped by a default that nobody chose.
 			w.must(w.operated().Policies().Change(t.Context(), "prod", map[string]any{"max_ttl": "10m"}))
-			return w.checkPolicy("prod", map[string]any{"max_ttl": 600, "default_ttl": 600})(nil)
+			return w.checkPolicy("prod", followed(600))(nil)
 		}, ExpectNonEmptyPlan: true},
-		{Config: config, ConfigPlanChecks: emptyAfter, Check: w.checkPolicy("prod", map[string]any{"max_ttl": 28800, "default_ttl": 3600})},
+		{Config: config, ConfigPlanChecks: emptyAfter, Check: w.checkPolicy("prod", followed(28800))},
+		// What is configured no more follows again, even if that is the same for now.
+		{Config: w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, "default_ttl = \"1h\"\n")), ConfigPlanChecks: emptyAfter},
+		{Config: config, ConfigPlanChecks: emptyAfter, Check: func(*terraform.State) error {
+			w.must(w.operated().Policies().Change(t.Context(), "prod", map[string]any{"max_ttl": "10m"}))
+			return w.checkPolicy("prod", followed(600))(nil)
+		}, ExpectNonEmptyPlan: true},
 	}})
 }

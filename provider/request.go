@@ -32,8 +32,8 @@ func newRequestResource() resource.Resource {
 	return &requestResource{Resource: object.Resource{
 		Kind: object.Kind{Word: "request", Table: wire.RequestTable,
 			About: "A request for a role, made when it is applied. A request cannot be changed, so every change makes a new one. Destroying it " +
-				"cancels it, or ends its grant. It holds the request's id and what it came to, as of the last refresh, and never a secret: the credential comes from " +
-				"the ephemeral resource `vaultjit_credentials`.\n\nThe provider's login is who asks, and needs an entity: a root token cannot ask. Of the parameters, " +
+				"cancels it, or ends its grant. It holds the request's id and what it came to, as of the last refresh: an apply that claims does not read it again. It never holds a secret: the " +
+				"credential comes from the ephemeral resource `vaultjit_credentials`.\n\nThe provider's login is who asks, and needs an entity: a root token cannot ask. Of the parameters, " +
 				"one that is null is not given; an imported request also has the role's defaults, which the configuration need not have."},
 		More: map[string]schema.Attribute{
 			"claim_id": schema.StringAttribute{Computed: true, MarkdownDescription: "The request's id, for the `claim_id` of `vaultjit_credentials`. As long as the " +
@@ -144,7 +144,9 @@ func (r *requestResource) Read(ctx context.Context, req resource.ReadRequest, re
 	kept := object.Values{"keepers": state["keepers"]}
 	if !state["role"].IsNull() { // else it is being imported
 		for _, f := range r.Table.Accepted() {
-			kept[f.Name] = state[f.Name] // it never changes
+			if !state[f.Name].IsNull() {
+				kept[f.Name] = state[f.Name] // it never changes
+			}
 		}
 	}
 	r.fill(ctx, request, kept, &resp.State, &resp.Diagnostics)
@@ -161,11 +163,12 @@ func (r *requestResource) Update(ctx context.Context, req resource.UpdateRequest
 		return
 	}
 	request, err := r.readRequest(ctx, plan.Text("id"))
-	if err == nil && !run.Waits(request) {
-		err = fmt.Errorf("%s. %s", run.Describe(request), askAgain)
-	}
 	if err != nil {
-		resp.Diagnostics.AddAttributeError(path.Root("claim_id"), "There is nothing to claim", err.Error())
+		resp.Diagnostics.AddError("Cannot read request "+plan.Text("id"), adviseOnMount(err))
+		return
+	}
+	if !run.Waits(request) {
+		resp.Diagnostics.AddAttributeError(path.Root("claim_id"), "There is nothing to claim", run.Describe(request)+". "+askAgain)
 		return
 	}
 	r.reach(ctx, request, plan, resp.Private, &resp.State, &resp.Diagnostics)

@@ -2,11 +2,13 @@ package provider
 
 import (
 	"context"
+	"errors"
 
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
+	"github.com/vault-jit/vault-jit/plugin/client"
 	"github.com/vault-jit/vault-jit/provider/object"
 	"github.com/vault-jit/vault-jit/provider/run"
 )
@@ -89,7 +91,9 @@ func (r *requestResource) planClaimID(ctx context.Context, state object.Values, 
 	r.data.Run.NotePlanned(id)
 	request, err := r.readRequest(ctx, id)
 	// An apply plans again. A request that ended since the plan must not turn this into no change: the update says so.
-	if seen == seenWaiting || err != nil || run.Waits(request) {
+	switch {
+	case errors.Is(err, client.ErrAbsent): // there is nothing to claim
+	case seen == seenWaiting || err != nil || run.Waits(request):
 		return unknownText
 	}
 	return state["id"]

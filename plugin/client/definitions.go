@@ -12,6 +12,8 @@ type Definitions[T, S any] struct {
 	client     *Client
 	table      wire.Table
 	collection string
+	// restore, if it is not nil, makes of what was read what has to be written to have the same.
+	restore func(T) T
 }
 
 // ApproverGroups are those of the mount.
@@ -21,7 +23,9 @@ func (c *Client) ApproverGroups() Definitions[wire.ApproverGroup, wire.ApproverG
 
 // Policies are those of the mount.
 func (c *Client) Policies() Definitions[wire.Policy, wire.PolicySummary] {
-	return DefinitionsAt[wire.Policy, wire.PolicySummary](c, wire.PolicyTable, "policies")
+	policies := DefinitionsAt[wire.Policy, wire.PolicySummary](c, wire.PolicyTable, "policies")
+	policies.restore = wire.Policy.FollowMaxTTL
+	return policies
 }
 
 // Roles are those of the mount.
@@ -34,9 +38,13 @@ func DefinitionsAt[T, S any](c *Client, table wire.Table, collection string) Def
 	return Definitions[T, S]{client: c, table: table, collection: collection}
 }
 
-// Read reads one; [ErrAbsent] if there is none of that name.
+// Read reads one; [ErrAbsent] if there is none of that name. A policy's DefaultTTL is 0 where it follows from MaxTTL.
 func (d Definitions[T, S]) Read(ctx context.Context, name string) (T, error) {
-	return decode[T](d.client.read(ctx, d.path(name), nil))
+	read, err := decode[T](d.client.read(ctx, d.path(name), nil))
+	if err == nil && d.restore != nil {
+		read = d.restore(read)
+	}
+	return read, err
 }
 
 // Write stores one whole: a field that is zero is stored as zero, so begin with [wire.NewPolicy] or [wire.NewRole], which

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hashicorp/go-secure-stdlib/parseutil"
+
 	"github.com/vault-jit/vault-jit/plugin/refusal"
 )
 
@@ -43,7 +45,11 @@ func listNames(fields []Field) string {
 	return "accepted are " + strings.Join(names, ", ")
 }
 
+// decode never quotes what is sensitive.
 func (f Field) decode(value any) (any, error) {
+	if _, isText := value.(string); f.Sensitive && !isText {
+		return nil, refusal.New("", "the value is not accepted", "it must be a string")
+	}
 	switch f.Type {
 	case String:
 		return f.decodeString(value)
@@ -166,7 +172,7 @@ func formatNumeral(value any) string {
 
 func (f Field) decodeSeconds(value any) (int64, error) {
 	numeral := formatNumeral(value)
-	if f.Zero && numeral == "0" {
+	if zero, err := parseutil.ParseDurationSecond(numeral); f.Zero && err == nil && zero == 0 && numeral != "" {
 		return 0, nil
 	}
 	seconds, err := ParseSeconds(numeral)

@@ -28,15 +28,21 @@ func decodeStructured[T any](value any, what string) (T, error) {
 	if !ok {
 		return out, refuseValue(value, "it must be "+what)
 	}
-	return out, checkExact(value)
+	return out, checkExact(value, maxDepth)
 }
+
+// maxDepth bounds how deeply objects and lists are nested: a refusal names the way to what is wrong.
+const maxDepth = 32
 
 // maxExact is up to where every whole number is a float64, which is how Vault hands the numbers of JSON to a plugin.
 const maxExact = 1 << 53
 
 // checkExact refuses numbers that may have been rounded on their way, and those that Vault would round when it shows them:
 // what approvers see is what is executed.
-func checkExact(value any) error {
+func checkExact(value any, depth int) error {
+	if depth == 0 {
+		return refusal.New("", "it is nested too deeply", fmt.Sprintf("at most %d levels are accepted", maxDepth))
+	}
 	switch value := value.(type) {
 	case float64:
 		if math.Abs(value) >= maxExact {
@@ -49,13 +55,13 @@ func checkExact(value any) error {
 		}
 	case map[string]any:
 		for _, name := range slices.Sorted(maps.Keys(value)) {
-			if err := checkExact(value[name]); err != nil {
+			if err := checkExact(value[name], depth-1); err != nil {
 				return refusal.In(quoteShort(name), err)
 			}
 		}
 	case []any:
 		for i, item := range value {
-			if err := checkExact(item); err != nil {
+			if err := checkExact(item, depth-1); err != nil {
 				return refusal.In(fmt.Sprintf("[%d]", i), err)
 			}
 		}

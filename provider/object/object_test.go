@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
@@ -216,4 +217,25 @@ func TestSpellingsOfOneDurationAreEqual(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestStateWithoutADefaultIsNoChange(t *testing.T) {
+	of := typeOf(t, wire.RequestTable, true)
+	state := showFields(wire.RequestTable, of, map[string]any{"role": "r", "ttl": "3600", "id": "x"})
+	plan := Values{}
+	for name, value := range state {
+		plan[name] = value
+	}
+	for _, name := range []string{"reason", "parameters"} {
+		state[name] = tftypes.NewValue(state[name].Type(), nil)
+	}
+	change := Change{Plan: plan, State: state}
+	var replaced path.Paths
+	if Settle(wire.RequestTable, change, &replaced) || len(replaced) > 0 || !change.Plan["parameters"].IsNull() || !change.Plan["id"].Equal(state["id"]) {
+		t.Errorf("a state that an earlier provider wrote is changed: %v, %v", replaced, change.Plan)
+	}
+	change.Plan["reason"] = tftypes.NewValue(tftypes.String, "because")
+	if !Settle(wire.RequestTable, change, &replaced) || len(replaced) != 1 || change.Plan["id"].IsKnown() {
+		t.Errorf("a reason that is given makes %v, and the id %v", replaced, change.Plan["id"])
+	}
 }

@@ -29,6 +29,16 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	if r.Plan != nil {
 		r.Plan(change, &resp.Diagnostics)
 	}
+	for _, f := range r.Table.Accepted() {
+		if !f.Zero || change.State == nil || !change.Config[f.Name].IsNull() {
+			continue
+		}
+		configured, problems := req.Private.GetKey(ctx, f.Name)
+		resp.Diagnostics.Append(problems...)
+		if string(configured) == "true" {
+			change.Plan[f.Name] = tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
+		}
+	}
 	changed := Settle(r.named(), change, &resp.RequiresReplace)
 	resp.Plan.Raw = tftypes.NewValue(req.Plan.Raw.Type(), map[string]tftypes.Value(change.Plan))
 	if name := change.Plan.Text("name"); name != "" {
@@ -65,6 +75,9 @@ func Settle(table wire.Table, change Change, replaces *path.Paths) (changed bool
 			computed = append(computed, name)
 		case isSame(f, change.Plan[name], change.State[name]):
 			change.Plan[name] = change.State[name]
+		case change.State[name].IsNull() && change.Plan[name].Equal(show(f, change.Plan[name].Type(), nil)):
+			// An earlier provider, or an import, left out what has its default.
+			change.Plan[name] = change.State[name]
 		default:
 			changed = true
 			if f.Replaces {
@@ -77,13 +90,13 @@ func Settle(table wire.Table, change Change, replaces *path.Paths) (changed bool
 			changed = true
 		}
 	}
-	if changed {
-		return true
-	}
 	for _, name := range computed {
 		change.Plan[name] = change.State[name]
+		if changed {
+			change.Plan[name] = tftypes.NewValue(change.State[name].Type(), tftypes.UnknownValue)
+		}
 	}
-	return false
+	return changed
 }
 
 // isSame reports whether two values of a field are spellings of one.

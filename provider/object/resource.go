@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -144,11 +145,26 @@ func (r *Resource) Create(ctx context.Context, req resource.CreateRequest, resp 
 		}
 	}
 	r.put(ctx, change, &resp.State, &resp.Diagnostics)
+	r.noteConfigured(ctx, change, resp.Private, &resp.Diagnostics)
 }
 
 // Update writes the object whole.
 func (r *Resource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
-	r.put(ctx, ReadChange(req.Config, req.Plan, req.State), &resp.State, &resp.Diagnostics)
+	change := ReadChange(req.Config, req.Plan, req.State)
+	r.put(ctx, change, &resp.State, &resp.Diagnostics)
+	r.noteConfigured(ctx, change, resp.Private, &resp.Diagnostics)
+}
+
+// noteConfigured remembers which of the fields were configured that otherwise follow from others: what is configured no
+// more has to be written.
+func (r *Resource) noteConfigured(ctx context.Context, change Change, kept interface {
+	SetKey(ctx context.Context, key string, value []byte) diag.Diagnostics
+}, diags *diag.Diagnostics) {
+	for _, f := range r.Table.Accepted() {
+		if f.Zero && !diags.HasError() {
+			diags.Append(kept.SetKey(ctx, f.Name, strconv.AppendBool(nil, !change.Config[f.Name].IsNull()))...)
+		}
+	}
 }
 
 // put writes every field, because the engine leaves alone what is not given.

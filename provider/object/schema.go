@@ -80,7 +80,10 @@ func makeAttribute(f wire.Field, inResource bool) schema.Attribute {
 		return attribute
 	case wire.Strings:
 		attribute := schema.SetAttribute{Required: f.Required, Optional: optional, Computed: computed, ElementType: types.StringType,
-			MarkdownDescription: describe(f), Validators: []validator.Set{setvalidator.ValueStringsAre(acceptWord(f)...)}}
+			MarkdownDescription: describe(f)}
+		if !f.Computed {
+			attribute.Validators = []validator.Set{setvalidator.NoNullValues(), setvalidator.ValueStringsAre(acceptWord(f)...)}
+		}
 		if settled {
 			attribute.Default = setdefault.StaticValue(types.SetValueMust(types.StringType, nil))
 		}

@@ -113,6 +113,11 @@ func (r *Run) NotePlanned(id string) { r.Note("planned " + id) }
 // NoteReached remembers that Terraform has come to a request while it applies.
 func (r *Run) NoteReached(id string) { r.Note("reached " + id) }
 
+// Tells reports whether Reached can be believed: without a file, another process may have come to the request.
+func (r *Run) Tells(id string) bool {
+	return r.file != "" || r.Knows("planned "+id) || r.Knows("reached "+id)
+}
+
 // Reached reports whether Terraform is applying, and has come to the request: one run may plan, apply, and plan again.
 func (r *Run) Reached(id string) bool {
 	return r.findLastNote("reached "+id) > r.findLastNote("planned "+id)
