@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
+	"github.com/vault-jit/vault-jit/plugin/refusal"
 	"github.com/vault-jit/vault-jit/plugin/vaulttest"
 )
 
@@ -230,8 +231,13 @@ func TestComputedDefaultWindowFollowsTheLongestOne(t *testing.T) {
 			return w.checkPolicy("prod", followed(600))(nil)
 		}, ExpectNonEmptyPlan: true},
 		{Config: config, ConfigPlanChecks: emptyAfter, Check: w.checkPolicy("prod", followed(28800))},
-		// What is configured no more follows again, even if that is the same for now.
-		{Config: w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, "default_ttl = \"1h\"\n")), ConfigPlanChecks: emptyAfter},
+		// What is configured stays, and what is configured no more follows again, even if both are the same for now.
+		{Config: w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, "default_ttl = \"1h\"\n")), ConfigPlanChecks: emptyAfter, Check: func(*terraform.State) error {
+			if _, err := w.operated().Policies().Change(t.Context(), "prod", map[string]any{"max_ttl": "10m"}); refusal.Of(err) == nil {
+				return fmt.Errorf("a window shorter than the default that somebody chose: %v", err)
+			}
+			return nil
+		}},
 		{Config: config, ConfigPlanChecks: emptyAfter, Check: func(*terraform.State) error {
 			w.must(w.operated().Policies().Change(t.Context(), "prod", map[string]any{"max_ttl": "10m"}))
 			return w.checkPolicy("prod", followed(600))(nil)

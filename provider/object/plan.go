@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -29,17 +30,15 @@ func (r *Resource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReques
 	if r.Plan != nil {
 		r.Plan(change, &resp.Diagnostics)
 	}
+	changed := Settle(r.named(), change, &resp.RequiresReplace)
 	for _, f := range r.Table.Accepted() {
-		if !f.Zero || change.State == nil || !change.Config[f.Name].IsNull() {
-			continue
-		}
 		configured, problems := req.Private.GetKey(ctx, f.Name)
 		resp.Diagnostics.Append(problems...)
-		if string(configured) == "true" {
-			change.Plan[f.Name] = tftypes.NewValue(tftypes.String, tftypes.UnknownValue)
+		if f.Zero && !changed && configured != nil && string(configured) != tellConfigured(change, f) {
+			changed = true // to the same value for now, which is to follow from now on, or to stay
+			forgetComputed(r.named(), change)
 		}
 	}
-	changed := Settle(r.named(), change, &resp.RequiresReplace)
 	resp.Plan.Raw = tftypes.NewValue(req.Plan.Raw.Type(), map[string]tftypes.Value(change.Plan))
 	if name := change.Plan.Text("name"); name != "" {
 		r.data.notePlanned(r.Word, name)
@@ -90,13 +89,28 @@ func Settle(table wire.Table, change Change, replaces *path.Paths) (changed bool
 			changed = true
 		}
 	}
+	if changed {
+		forgetComputed(table, change)
+		return true
+	}
 	for _, name := range computed {
 		change.Plan[name] = change.State[name]
-		if changed {
+	}
+	return false
+}
+
+// forgetComputed leaves open what the engine computes when it is written.
+func forgetComputed(table wire.Table, change Change) {
+	for _, f := range table.All() {
+		if name := nameAttribute(f); f.Computed {
 			change.Plan[name] = tftypes.NewValue(change.State[name].Type(), tftypes.UnknownValue)
 		}
 	}
-	return changed
+}
+
+// tellConfigured says in JSON whether the field is configured.
+func tellConfigured(change Change, f wire.Field) string {
+	return strconv.FormatBool(!change.Config[nameAttribute(f)].IsNull())
 }
 
 // isSame reports whether two values of a field are spellings of one.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strconv"
 	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -162,7 +161,7 @@ func (r *Resource) noteConfigured(ctx context.Context, change Change, kept inter
 }, diags *diag.Diagnostics) {
 	for _, f := range r.Table.Accepted() {
 		if f.Zero && !diags.HasError() {
-			diags.Append(kept.SetKey(ctx, f.Name, strconv.AppendBool(nil, !change.Config[f.Name].IsNull()))...)
+			diags.Append(kept.SetKey(ctx, f.Name, []byte(tellConfigured(change, f)))...)
 		}
 	}
 }
