@@ -90,7 +90,12 @@ func (p *pipeline) approver(decide func(id string) error) <-chan string {
 				p.t.Error("nobody asked")
 				return
 			}
-			if ids := p.requests(p.t.Context(), "pending"); len(ids) > 0 {
+			ids, err := p.listRequests(p.t.Context(), "pending")
+			if err != nil && p.t.Context().Err() == nil {
+				p.t.Errorf("looking for a request: %v", err)
+				return
+			}
+			if len(ids) > 0 {
 				if err := decide(ids[0]); err != nil {
 					p.t.Errorf("deciding: %v", err)
 				}
@@ -120,17 +125,20 @@ func (p *pipeline) cancel(id string) error {
 	return err
 }
 
-// requests are the ids of alice's requests in the given state.
-func (p *pipeline) requests(ctx context.Context, state string) []string {
-	p.t.Helper()
+// listRequests gives the ids of alice's requests in the given state.
+func (p *pipeline) listRequests(ctx context.Context, state string) (ids []string, err error) {
 	page, err := p.as(p.alice).Requests(ctx, wire.Query{State: []string{state}})
-	if ctx.Err() == nil { // else nobody waits for the answer
-		must(p.t, err)
-	}
-	var ids []string
 	for _, request := range page.Requests {
 		ids = append(ids, request.ID)
 	}
+	return ids, err
+}
+
+// requests are the ids of alice's requests in the given state.
+func (p *pipeline) requests(ctx context.Context, state string) []string {
+	p.t.Helper()
+	ids, err := p.listRequests(ctx, state)
+	must(p.t, err)
 	return ids
 }
 
