@@ -135,9 +135,18 @@ func TestRequestCancelledAfterThePlanStopsTheApply(t *testing.T) {
 	})
 }
 
-// TestDestroyCancelsWhatIsApprovedAndClaimsNothing has something to destroy whose provider block takes the credential:
-// without that, nobody opens it.
 func TestDestroyCancelsWhatIsApprovedAndClaimsNothing(t *testing.T) {
+	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
+		t.Helper()
+		f := newPipeline(t).flow(t, cli, "")
+		id := f.approved()
+		f.does("destroy", "-auto-approve", "-no-color")
+		f.p.wantState(id, approval.StateCancelled)
+		f.p.nothingLeft()
+	})
+}
+
+func TestDestroyClaimsNothingForAProviderBlockThatTakesTheCredential(t *testing.T) {
 	runOnEach(t, func(t *testing.T, cli terraformtest.CLI) {
 		t.Helper()
 		f := newPipeline(t).flow(t, cli, "")
