@@ -177,16 +177,16 @@ func checkStored[T any](want map[string]any, read func() (T, error)) resource.Te
 			return err
 		}
 		for field, value := range want {
-			if !reflect.DeepEqual(normalize(got[field]), normalize(value)) {
-				return fmt.Errorf("%s of the %T is %v, want %v", field, stored, normalize(got[field]), normalize(value))
+			if !reflect.DeepEqual(normalise(got[field]), normalise(value)) {
+				return fmt.Errorf("%s of the %T is %v, want %v", field, stored, normalise(got[field]), normalise(value))
 			}
 		}
 		return nil
 	}
 }
 
-// normalize makes values comparable that came by different ways.
-func normalize(value any) (plain any) {
+// normalise makes values comparable that came by different ways.
+func normalise(value any) (plain any) {
 	text, err := json.Marshal(value)
 	if err == nil {
 		err = json.Unmarshal(text, &plain)

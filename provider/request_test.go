@@ -49,9 +49,9 @@ func (onlyClaimIDChanges) CheckPlan(_ context.Context, req plancheck.CheckPlanRe
 		if change.Type != "vaultjit_request" {
 			continue
 		}
-		before, after := normalize(change.Change.Before).(map[string]any), normalize(change.Change.After).(map[string]any)
+		before, after := normalise(change.Change.Before).(map[string]any), normalise(change.Change.After).(map[string]any)
 		delete(before, "claim_id")
-		unknown, _ := normalize(change.Change.AfterUnknown).(map[string]any)
+		unknown, _ := normalise(change.Change.AfterUnknown).(map[string]any)
 		if !change.Change.Actions.Update() || unknown["claim_id"] != true || !reflect.DeepEqual(before, after) {
 			resp.Error = fmt.Errorf("the plan has %v from %v to %v, unknown %v", change.Change.Actions, before, after, unknown)
 		}
