@@ -234,7 +234,7 @@ func TestComputedDefaultWindowFollowsTheLongestOne(t *testing.T) {
 		// What is configured stays, and what is configured no more follows again, even if both are the same for now.
 		{Config: w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, "default_ttl = \"1h\"\n")), ConfigPlanChecks: emptyAfter, Check: func(*terraform.State) error {
 			if _, err := w.operated().Policies().Change(t.Context(), "prod", map[string]any{"max_ttl": "10m"}); refusal.Of(err) == nil {
-				return fmt.Errorf("a window shorter than the default that somebody chose: %v", err)
+				return fmt.Errorf("a window shorter than the default that somebody chose is not refused (%w)", err)
 			}
 			return nil
 		}},
