@@ -222,8 +222,9 @@ func said(diagnostics []*tfprotov6.Diagnostic) string {
 func TestComputedDefaultWindowFollowsTheLongestOne(t *testing.T) {
 	w := newFixture(t, vaulttest.MountOptions{})
 	config := w.hcl(w.groupHCL() + fmt.Sprintf(smallPolicy, ""))
-	// The client gives 0 for a default window that follows.
-	followed := func(maxTTL int) map[string]any { return map[string]any{"max_ttl": maxTTL, "default_ttl": 0} }
+	followed := func(maxTTL int) map[string]any {
+		return map[string]any{"max_ttl": maxTTL, "default_ttl": min(maxTTL, 3600)}
+	}
 	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{
 		{Config: config, ConfigPlanChecks: emptyAfter, Check: func(*terraform.State) error {
 			// Whoever shortens the longest window by hand is not stopped by a default that nobody chose.

@@ -144,41 +144,50 @@ func (w *fixture) addRole(name, policy, path, grantPolicy string) {
 }
 
 func (w *fixture) checkApproverGroup(name string, want map[string]any) resource.TestCheckFunc {
-	return checkStored(want, func() (wire.ApproverGroup, error) { return w.operated().ApproverGroups().Read(w.t.Context(), name) })
+	return w.checkDefinition(wire.ApproverGroupTable, "approver-groups", name, want)
 }
 
 func (w *fixture) checkPolicy(name string, want map[string]any) resource.TestCheckFunc {
-	return checkStored(want, func() (wire.Policy, error) { return w.operated().Policies().Read(w.t.Context(), name) })
+	return w.checkDefinition(wire.PolicyTable, "policies", name, want)
 }
 
 func (w *fixture) checkRole(name string, want map[string]any) resource.TestCheckFunc {
-	return checkStored(want, func() (wire.Role, error) { return w.operated().Roles().Read(w.t.Context(), name) })
+	return w.checkDefinition(wire.RoleTable, "roles", name, want)
+}
+
+// checkDefinition looks at the fields as they are answered: a policy as the client reads it does not tell the default
+// window that follows.
+func (w *fixture) checkDefinition(table wire.Table, collection, name string, want map[string]any) resource.TestCheckFunc {
+	return checkStored(collection+"/"+name, want, func() (map[string]any, error) {
+		return client.DefinitionsAt[map[string]any, any](w.operated(), table, collection).Read(w.t.Context(), name)
+	})
 }
 
 func (w *fixture) checkConfig(want map[string]any) resource.TestCheckFunc {
-	return checkStored(want, func() (wire.Config, error) { return w.operated().Config(w.t.Context()) })
+	return checkStored("config", want, func() (map[string]any, error) {
+		config, err := w.operated().Config(w.t.Context())
+		if err != nil {
+			return nil, err
+		}
+		return wire.Encode(config)
+	})
 }
 
 // checkStored checks fields of what the engine has, rather than what the provider says; nil if it is to have nothing.
-func checkStored[T any](want map[string]any, read func() (T, error)) resource.TestCheckFunc {
+func checkStored(what string, want map[string]any, read func() (map[string]any, error)) resource.TestCheckFunc {
 	return func(*terraform.State) error {
-		stored, err := read()
-		if want == nil && errors.Is(err, client.ErrAbsent) {
+		got, err := read()
+		switch {
+		case want == nil && errors.Is(err, client.ErrAbsent):
 			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("reading a %T: %w", stored, err)
-		}
-		if want == nil {
-			return fmt.Errorf("it is still there: %+v", stored)
-		}
-		got, err := wire.Encode(stored)
-		if err != nil {
-			return err
+		case err != nil:
+			return fmt.Errorf("%s: %w", what, err)
+		case want == nil:
+			return fmt.Errorf("%s is still there: %v", what, got)
 		}
 		for field, value := range want {
 			if !reflect.DeepEqual(normalise(got[field]), normalise(value)) {
-				return fmt.Errorf("%s of the %T is %v, want %v", field, stored, normalise(got[field]), normalise(value))
+				return fmt.Errorf("%s: %s is %v, want %v", what, field, normalise(got[field]), normalise(value))
 			}
 		}
 		return nil
