@@ -389,9 +389,11 @@ func TestRequestOfThisRunIsCancelledAlsoIfItsIDIsTakenForALiteral(t *testing.T) 
 
 func TestTwoWaysToNameARequestAreRefusedInThePlan(t *testing.T) {
 	p := newPipeline(t)
-	for argument, says := range map[string]string{"claim = terraform.applying": "claim is for request_id", "request_id = var.id": "Two requests to claim"} {
+	for argument, says := range map[string]string{
+		"claim = terraform.applying": "claim is for request_id", "request_id = \"01a20965-2eeb-7cea-a39e-d5a7da60d58d\"": "Two requests to claim",
+	} {
 		config := strings.Replace(p.config("true", "3s"), "  claim_id = ", "  "+argument+"\n  claim_id = ", 1)
-		w := p.alices(newWorkspace(t, findCLI(t), config+"variable \"id\" { default = \"01a20965-2eeb-7cea-a39e-d5a7da60d58d\" }\n"))
+		w := p.alices(newWorkspace(t, findCLI(t), config))
 		w.fails([]string{"plan", "-no-color"}, says)
 	}
 	if all := p.requests(t.Context(), "all"); len(all) > 0 {
@@ -410,4 +412,55 @@ func TestApplyFailsWhereItCannotTellThatItReachedTheRequest(t *testing.T) {
 	if _, err := os.ReadFile(f.outside); err == nil {
 		t.Error("what needs the credential ran without")
 	}
+}
+
+// TestModuleMayTakeARequestInEitherForm leaves open until the plan which of the arguments is null.
+func TestModuleMayTakeARequestInEitherForm(t *testing.T) {
+	p := newPipeline(t)
+	w := p.alices(newWorkspace(t, findCLI(t), required+fmt.Sprintf(`
+provider "vaultjit" { mount = %q }
+variable "request_id" { default = null }
+resource "vaultjit_request" "new" {
+  count  = var.request_id == null ? 1 : 0
+  role   = "otp"
+  reason = "INC-42"
+}
+ephemeral "vaultjit_credentials" "either" {
+  claim_id   = one(vaultjit_request.new[*].claim_id)
+  request_id = var.request_id
+  claim      = var.request_id == null ? null : terraform.applying
+  timeouts   = { open = "1m" }
+}
+resource "terraform_data" "use" {
+  triggers_replace = plantimestamp()
+  provisioner "local-exec" {
+    command     = "test -n \"$OTP\""
+    environment = { OTP = ephemeral.vaultjit_credentials.either.data.key }
+  }
+}
+`, p.mount.Path)))
+	w.does("validate", "-no-color")
+	decided := p.approver(p.approve)
+	w.does("apply", "-auto-approve", "-no-color")
+	<-decided
+	id := p.ask()
+	must(t, p.approve(id))
+	w.does("apply", "-auto-approve", "-no-color", "-var=request_id="+id)
+	p.wantState(id, approval.StateEnded)
+	p.nothingLeft()
+}
+
+func TestRequestThatCannotBeSeenAnyMoreStopsTheApply(t *testing.T) {
+	p := newPipeline(t)
+	f := p.flow(t, findCLI(t), "")
+	text, err := os.ReadFile(filepath.Join(f.Dir, "main.tf"))
+	must(t, err)
+	f.write("main.tf", strings.Replace(string(text), "deploy.data.key", "deploy.data_json", 1))
+	id := f.approved()
+	f.does("plan", "-no-color", "-out=plan")
+	dave, err := p.mount.Person(t.Context(), "dave")
+	must(t, err)
+	f.Env = append(f.Env, "VAULT_TOKEN="+dave.Client.Token())
+	f.fails([]string{"apply", "-no-color", "plan"}, "Cannot read request")
+	p.wantState(id, approval.StateApproved)
 }

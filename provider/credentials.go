@@ -108,14 +108,16 @@ func (c *credentials) ValidateConfig(ctx context.Context, req ephemeral.Validate
 		return
 	}
 	m.readPatience(ctx, &resp.Diagnostics)
-	given := func(value attr.Value) bool { return !value.IsNull() } // what is not known yet is given, too
+	given := func(value attr.Value) bool { return !value.IsNull() }
+	// One that is not known yet may turn out to be null, but not beside one that is known.
+	both := func(a, b attr.Value) bool { return given(a) && given(b) && !(a.IsUnknown() && b.IsUnknown()) }
 	switch {
 	case m.ClaimID.IsNull() && m.RequestID.IsNull():
 		resp.Diagnostics.AddError("There is no request to claim", "Give claim_id, such as vaultjit_request.example.claim_id, or the request_id of a request "+
 			"that was made elsewhere.")
-	case given(m.ClaimID) && given(m.RequestID):
+	case both(m.ClaimID, m.RequestID):
 		resp.Diagnostics.AddAttributeError(path.Root("request_id"), "Two requests to claim", "Give claim_id or request_id, not both.")
-	case given(m.ClaimID) && given(m.Claim):
+	case both(m.ClaimID, m.Claim):
 		resp.Diagnostics.AddAttributeError(path.Root("claim"), "claim is for request_id", "A request of this configuration is claimed in the apply: leave claim out.")
 	case !given(m.Claim) && !given(m.ClaimID):
 		resp.Diagnostics.AddAttributeError(path.Root("claim"), "It is not said when to claim", "Terraform opens this to plan, too, and a request is granted once. "+

@@ -155,7 +155,9 @@ func (r *requestResource) Read(ctx context.Context, req resource.ReadRequest, re
 // Update gives a request that waits to this apply, and takes over the keepers of an imported one.
 func (r *requestResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	plan := object.ReadValues(req.Plan.Raw)
-	if !plan["keepers"].IsNull() {
+	imported, problems := req.Private.GetKey(ctx, importedKey)
+	resp.Diagnostics.Append(problems...)
+	if imported != nil && !plan["keepers"].IsNull() {
 		resp.Diagnostics.Append(resp.Private.SetKey(ctx, importedKey, []byte("false"))...)
 	}
 	if plan["claim_id"].IsKnown() {

@@ -92,7 +92,7 @@ func (r *requestResource) planClaimID(ctx context.Context, state object.Values, 
 	request, err := r.readRequest(ctx, id)
 	// An apply plans again. A request that ended since the plan must not turn this into no change: the update says so.
 	switch {
-	case errors.Is(err, client.ErrAbsent): // there is nothing to claim
+	case errors.Is(err, client.ErrAbsent) && seen != seenWaiting: // there is nothing to claim
 	case seen == seenWaiting || err != nil || run.Waits(request):
 		return unknownText
 	}

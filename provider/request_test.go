@@ -181,3 +181,17 @@ func TestRequestFaultsSayWhatTheEngineSays(t *testing.T) {
 		})
 	}
 }
+
+func TestParameterThatIsRemovedMakesANewRequestAndOneThatIsNullDoesNot(t *testing.T) {
+	p := newPipeline(t)
+	p.addParameters()
+	const keep, host = "  keepers = { run = \"1\" }\n", "  parameters = { host = \"db\" }\n"
+	both := "  parameters = { host = \"db\", team = \"dba\" }\n" + keep
+	replaced := resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction("vaultjit_request.r", plancheck.ResourceActionReplace)}}
+	resource.Test(t, resource.TestCase{ProtoV6ProviderFactories: factories(), Steps: []resource.TestStep{
+		{Config: p.requestHCL(both), ExpectNonEmptyPlan: true},
+		{Config: p.requestHCL(both), ExpectNonEmptyPlan: true, ConfigPlanChecks: whileItWaits, Check: p.counts("all", 1)}, // an update of claim_id
+		{Config: p.requestHCL(host + keep), ExpectNonEmptyPlan: true, ConfigPlanChecks: replaced, Check: p.counts("all", 2)},
+		{Config: p.requestHCL("  parameters = { host = \"db\", team = null }\n" + keep), ExpectNonEmptyPlan: true, ConfigPlanChecks: whileItWaits, Check: p.counts("all", 2)},
+	}})
+}

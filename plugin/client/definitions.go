@@ -12,8 +12,6 @@ type Definitions[T, S any] struct {
 	client     *Client
 	table      wire.Table
 	collection string
-	// restore, if it is not nil, makes of what was read what has to be written to have the same.
-	restore func(T) T
 }
 
 // ApproverGroups are those of the mount.
@@ -23,9 +21,7 @@ func (c *Client) ApproverGroups() Definitions[wire.ApproverGroup, wire.ApproverG
 
 // Policies are those of the mount.
 func (c *Client) Policies() Definitions[wire.Policy, wire.PolicySummary] {
-	policies := DefinitionsAt[wire.Policy, wire.PolicySummary](c, wire.PolicyTable, "policies")
-	policies.restore = wire.Policy.FollowMaxTTL
-	return policies
+	return DefinitionsAt[wire.Policy, wire.PolicySummary](c, wire.PolicyTable, "policies")
 }
 
 // Roles are those of the mount.
@@ -38,17 +34,14 @@ func DefinitionsAt[T, S any](c *Client, table wire.Table, collection string) Def
 	return Definitions[T, S]{client: c, table: table, collection: collection}
 }
 
-// Read reads one; [ErrAbsent] if there is none of that name. A policy's DefaultTTL is 0 where it follows from MaxTTL.
+// Read reads one; [ErrAbsent] if there is none of that name.
 func (d Definitions[T, S]) Read(ctx context.Context, name string) (T, error) {
-	read, err := decode[T](d.client.read(ctx, d.path(name), nil))
-	if err == nil && d.restore != nil {
-		read = d.restore(read)
-	}
-	return read, err
+	return decode[T](d.client.read(ctx, d.path(name), nil))
 }
 
 // Write stores one whole: a field that is zero is stored as zero, so begin with [wire.NewPolicy] or [wire.NewRole], which
-// have the defaults. It returns the engine's warnings.
+// have the defaults. To change what is there, use [Definitions.Change]: what a read answers also has the windows that only
+// followed from others. It returns the engine's warnings.
 func (d Definitions[T, S]) Write(ctx context.Context, name string, value T) (warnings []string, err error) {
 	fields, err := wire.EncodeWhole(d.table, value)
 	if err != nil {

@@ -87,10 +87,12 @@ func (def definition[T, P]) write(ctx context.Context, c *call) (*logical.Respon
 			return nil, fmt.Errorf("%s %q: %w", def.kind, name, err)
 		}
 		if stored && def.warn != nil {
-			warnings, err = def.warn(ctx, c, value)
+			if warnings, err = def.warn(ctx, c, value); err != nil {
+				warnings = []string{fmt.Sprintf("it is stored, but what to know of it cannot be told now: %v", err)}
+			}
 		}
-		if stored || err != nil {
-			return answerWarnings(warnings), err
+		if stored {
+			return answerWarnings(warnings), nil
 		}
 	}
 	return nil, refusal.Newf("name", "%s %q is being changed by others all the time; try again", def.kind, name)

@@ -1,15 +1,5 @@
 package wire
 
-import "github.com/vault-jit/vault-jit/plugin/approval"
-
-// FollowMaxTTL is the policy with a DefaultTTL of 0 if it is the one that follows from MaxTTL: then it goes on to follow.
-func (p Policy) FollowMaxTTL() Policy {
-	if p.DefaultTTL == ToSeconds(approval.Policy{MaxTTL: p.MaxTTL.Duration()}.WindowDefault()) {
-		p.DefaultTTL = 0
-	}
-	return p
-}
-
 // RuleTable describes a rule of a policy.
 var RuleTable = Table{
 	Name: "Rule", Description: "is one condition of a policy: so many distinct people out of these approver groups.",

@@ -52,8 +52,8 @@ var RuleCountTable = Table{
 		{Name: "approvals_required", Type: Int, Computed: true, Description: "How many must approve."},
 		{Name: "approvals_counted", Type: Int, Computed: true, Description: "How many approvals count."},
 		{Name: "satisfied", Type: Bool, Computed: true, Description: "Whether that is enough."},
-		{Name: "counted", Type: Strings, Computed: true, Description: "Names of those who count."},
-		{Name: "can_approve", Type: Strings, Null: true, Computed: true, Description: "Names of those who can still approve, as far as the engine knows them; null in other " +
+		{Name: "counted", Type: Strings, Ordered: true, Computed: true, Description: "Names of those who count."},
+		{Name: "can_approve", Type: Strings, Ordered: true, Null: true, Computed: true, Description: "Names of those who can still approve, as far as the engine knows them; null in other " +
 			"answers than that to a read."},
 	},
 }
@@ -87,7 +87,7 @@ var RequestTable = Table{
 		{Name: "deny_threshold", Type: Int, Computed: true, Description: "How many make the denial final."},
 		{Name: "rules", Type: Objects, Of: &RuleCountTable, Computed: true, Description: "How far each rule of the policy is met."},
 		{Name: "claimable", Type: Bool, Computed: true, Description: "Whether the requester can claim now."},
-		{Name: "obstacles", Type: Strings, Computed: true, Description: "Each thing that stands in the way of a claim, in a sentence."},
+		{Name: "obstacles", Type: Strings, Ordered: true, Computed: true, Description: "Each thing that stands in the way of a claim, in a sentence."},
 		{Name: "grant", Type: Object, Of: &GrantTable, Null: true, Computed: true, Description: "What the claim produced, and its end; null before the claim."},
 	},
 }

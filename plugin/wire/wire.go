@@ -78,6 +78,8 @@ type Field struct {
 	Null bool
 	// Replaces says that another value makes another object: Terraform destroys one and creates the other.
 	Replaces bool
+	// Ordered says of a list of strings that its order matters, or that an entry may be there twice.
+	Ordered bool
 	// Listed fields are part of the summary in a detailed list, where a list is shown as its length.
 	Listed bool
 }

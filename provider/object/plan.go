@@ -124,6 +124,8 @@ func isSame(f wire.Field, one, other tftypes.Value) bool {
 		a, err := wire.ParseSeconds(readText(one))
 		b, _ := wire.ParseSeconds(readText(other)) // 0 is no duration
 		return err == nil && a == b
+	case f.Type == wire.Pairs: // null is what is not given
+		return reflect.DeepEqual(giveField(f, one, false), giveField(f, other, false)) && one.IsFullyKnown()
 	case f.Type == wire.JSON:
 		var a, b any
 		return json.Unmarshal([]byte(readText(one)), &a) == nil && json.Unmarshal([]byte(readText(other)), &b) == nil && reflect.DeepEqual(a, b)

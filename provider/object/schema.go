@@ -79,6 +79,9 @@ func makeAttribute(f wire.Field, inResource bool) schema.Attribute {
 		}
 		return attribute
 	case wire.Strings:
+		if f.Ordered {
+			return schema.ListAttribute{Computed: f.Computed, ElementType: types.StringType, MarkdownDescription: describe(f)}
+		}
 		attribute := schema.SetAttribute{Required: f.Required, Optional: optional, Computed: computed, ElementType: types.StringType,
 			MarkdownDescription: describe(f)}
 		if !f.Computed {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -48,7 +49,12 @@ func Shared(folder func() (string, error), terraform int) *Run {
 			_ = os.Remove(file) // another process may have done it
 		}
 	}
-	return &Run{file: filepath.Join(dir, fmt.Sprintf("%d-%d", terraform, began))}
+	shared := &Run{file: filepath.Join(dir, fmt.Sprintf("%d-%d", terraform, began))}
+	if err := shared.append(nil); err != nil {
+		log.Printf("[WARN] provider blocks of one run know nothing of each other: %v", err)
+		return &Run{}
+	}
+	return shared
 }
 
 // Files is the folder for the files of this user's runs. What they say is believed, so it is not in a folder that
@@ -72,17 +78,19 @@ func (r *Run) Note(fact string) {
 	if r.file == "" {
 		return
 	}
-	file, err := os.OpenFile(r.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err == nil {
-		_, err = file.Write(line) // short enough to be written whole
-		if closeErr := file.Close(); err == nil {
-			err = closeErr
-		}
-	}
-	if err != nil {
+	if err := r.append(line); err != nil {
 		log.Printf("[WARN] other provider blocks of this run are not told what this one does: %v", err)
 		r.file = ""
 	}
+}
+
+func (r *Run) append(line []byte) error {
+	file, err := os.OpenFile(r.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(line) // short enough to be written whole
+	return errors.Join(err, file.Close())
 }
 
 // findLastNote is the place of the last note of a fact among all notes; -1 if no process of the run noted it.
@@ -115,7 +123,10 @@ func (r *Run) NoteReached(id string) { r.Note("reached " + id) }
 
 // Tells reports whether Reached can be believed: without a file, another process may have come to the request.
 func (r *Run) Tells(id string) bool {
-	return r.file != "" || r.Knows("planned "+id) || r.Knows("reached "+id)
+	r.mu.Lock()
+	isShared := r.file != ""
+	r.mu.Unlock()
+	return isShared || r.Knows("planned "+id) || r.Knows("reached "+id)
 }
 
 // Reached reports whether Terraform is applying, and has come to the request: one run may plan, apply, and plan again.

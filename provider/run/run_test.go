@@ -105,3 +105,25 @@ func TestRunOfAnotherProcessWithTheSameIDIsAnother(t *testing.T) {
 		t.Errorf("the file is %s, want %s", files[0], want)
 	}
 }
+
+func TestRunWithoutAFileDoesNotTellWhatOtherProcessesReached(t *testing.T) {
+	dir := t.TempDir()
+	folder := func() (string, error) { return dir, nil }
+	with := Shared(folder, os.Getppid())
+	if !with.Tells("x") {
+		t.Error("a run with a file does not tell")
+	}
+	// The folder is there, but the file cannot be written: a read-only cache, a full disk.
+	if err := errors.Join(os.Remove(with.file), os.Mkdir(with.file, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	asker, opener := Shared(folder, os.Getppid()), Shared(folder, os.Getppid())
+	asker.NotePlanned("x")
+	asker.NoteReached("x")
+	if !asker.Tells("x") || !asker.Reached("x") {
+		t.Error("a process does not know what it reached itself")
+	}
+	if opener.Tells("x") || opener.Reached("x") {
+		t.Error("a process believes that nothing was reached")
+	}
+}
