@@ -110,7 +110,7 @@ func (c *credentials) ValidateConfig(ctx context.Context, req ephemeral.Validate
 	m.readPatience(ctx, &resp.Diagnostics)
 	given := func(value attr.Value) bool { return !value.IsNull() }
 	// One that is not known yet may turn out to be null, but not beside one that is known.
-	both := func(a, b attr.Value) bool { return given(a) && given(b) && !(a.IsUnknown() && b.IsUnknown()) }
+	both := func(a, b attr.Value) bool { return given(a) && given(b) && (!a.IsUnknown() || !b.IsUnknown()) }
 	switch {
 	case m.ClaimID.IsNull() && m.RequestID.IsNull():
 		resp.Diagnostics.AddError("There is no request to claim", "Give claim_id, such as vaultjit_request.example.claim_id, or the request_id of a request "+
