@@ -224,3 +224,17 @@ func TestClientsSendOnlyWhatIsAccepted(t *testing.T) {
 		t.Errorf("the engine accepts %v of it (%v)", decoded, err)
 	}
 }
+
+func TestHelpSaysWhatObjectsHave(t *testing.T) {
+	for name, c := range map[string]struct {
+		table Table
+		want  string
+	}{
+		"rules":      {PolicyTable, " A JSON list of objects with name, approver_groups and approvals. Required."},
+		"parameters": {RoleTable, " A JSON object of objects with pattern, required, default and description."},
+	} {
+		if f, _ := c.table.Find(name); !strings.HasSuffix(f.Help(), c.want) {
+			t.Errorf("%s: the help is %q, want at its end %q", name, f.Help(), c.want)
+		}
+	}
+}

@@ -168,13 +168,30 @@ func (t Table) Summary() Table {
 	return summary
 }
 
-// Help is the description of the field as text, with its default: what Vault's path-help shows.
+// Help is the description of the field as text, with its default and what objects in it have: what Vault's path-help shows.
 func (f Field) Help() string {
 	help := f.Description
+	switch f.Type {
+	case Objects:
+		help += " A JSON list of objects with " + f.Of.listNames() + "."
+	case ObjectsByName:
+		help += " A JSON object of objects with " + f.Of.listNames() + "."
+	case String, Int, Bool, Moment, Strings, Pairs, JSON, Object:
+	}
 	if f.Required {
 		help += " Required."
 	}
 	return strings.ReplaceAll(help+f.defaultSentence(), "`", "")
+}
+
+// listNames lists the fields of the object in a sentence.
+func (t Table) listNames() string {
+	var names []string
+	for _, f := range t.All() {
+		names = append(names, f.Name)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 // Markdown is the description of the field with its default.
