@@ -61,7 +61,8 @@ func explain(ctx context.Context, vault *api.Client, path string, err error, bod
 	case http.StatusBadRequest:
 		return readRefusal(said, body)
 	case http.StatusForbidden:
-		return &DeniedError{Path: path, Forgotten: strings.Contains(said, "invalid token")}
+		// OpenBao says it to an unknown token in these bare words, and in a list of errors to one that lacks a policy.
+		return &DeniedError{Path: path, Forgotten: strings.Contains(said, "invalid token") || said == "permission denied"}
 	case http.StatusNotFound:
 		if strings.Contains(said, "no handler for route") {
 			return ErrNoMount

@@ -120,7 +120,7 @@ func (f *forgetful) ServeHTTP(out http.ResponseWriter, req *http.Request) {
 	case token == "t1":
 		http.Error(out, `{"errors": ["permission denied", "invalid token"]}`, http.StatusForbidden)
 	case strings.HasSuffix(req.URL.Path, "/denied"):
-		http.Error(out, `{"errors": ["permission denied"]}`, http.StatusForbidden)
+		http.Error(out, `{"errors": ["1 error occurred:\n\t* permission denied\n\n"]}`, http.StatusForbidden)
 	default:
 		fmt.Fprint(out, `{"data": {"a": "b"}}`)
 	}
