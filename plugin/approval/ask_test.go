@@ -7,6 +7,7 @@ import (
 
 	"github.com/vault-jit/vault-jit/plugin/grant"
 	"github.com/vault-jit/vault-jit/plugin/refusal"
+	"github.com/vault-jit/vault-jit/plugin/refusal/refusaltest"
 )
 
 func TestQuestionIsRefusedAtItsFieldOrFrozenAsAWhole(t *testing.T) {
@@ -74,7 +75,7 @@ func TestQuestionIsRefusedAtItsFieldOrFrozenAsAWhole(t *testing.T) {
 			c.change(&question)
 			record, err := New(requestID, question, start)
 			if c.refusal != "" {
-				wantRefusedAt(t, err, c.refusal)
+				refusaltest.WantAt(t, err, c.refusal)
 				wantEqual(t, "the record that is refused", record, Record{})
 				return
 			}
@@ -164,5 +165,5 @@ func TestWindowNobodyNamedIsTheDefaultAsFarAsTheMountAllows(t *testing.T) {
 func TestBadReasonPatternAcceptsNothing(t *testing.T) {
 	policy := prod(rule("dba", 1, "dbas"))
 	policy.ReasonPattern = "("
-	wantRefusedAt(t, policy.checkReason("("), `reason: "(" is not a regular expression`)
+	refusaltest.WantAt(t, policy.checkReason("("), `reason: "(" is not a regular expression`)
 }

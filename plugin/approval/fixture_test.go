@@ -9,7 +9,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/vault-jit/vault-jit/plugin/grant"
-	"github.com/vault-jit/vault-jit/plugin/refusal"
 )
 
 // The fixture of these tests: alice asks for role "dba", which policy "prod" guards, at the time start; bob, carol and
@@ -279,21 +278,6 @@ func wantState(t rapid.TB, r Request, at time.Time, want State) {
 	t.Helper()
 	if got := r.State(at); got != want {
 		t.Fatalf("state at %s is %q; it must be %q", at.Sub(start), got, want)
-	}
-}
-
-// wantRefusedAt fails unless the error is the wanted refusal: of exactly the field that stands before the first colon, and
-// with a sentence that goes on like that. Nothing before the colon is no field.
-func wantRefusedAt(t rapid.TB, err error, want string) {
-	t.Helper()
-	field, sentence, _ := strings.Cut(want, ": ")
-	refused := refusal.Of(err)
-	if refused == nil {
-		t.Fatalf("%v is no refusal; it must be refused with %q", err, want)
-	}
-	about := refusal.Refusal{Problem: refused.Problem, Advice: refused.Advice}
-	if refused.Field != field || !strings.HasPrefix(about.Error(), sentence) {
-		t.Fatalf("refused with the field %q and %q; it must be %q", refused.Field, about.Error(), want)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/vault-jit/vault-jit/plugin/refusal/refusaltest"
 )
 
 func TestPolicyThatCouldNotBeMetOrLetsAnythingPassIsRefusedAtItsField(t *testing.T) {
@@ -60,7 +62,7 @@ func TestPolicyThatCouldNotBeMetOrLetsAnythingPassIsRefusedAtItsField(t *testing
 			c.change(&policy)
 			err := policy.Validate()
 			if c.refusal != "" {
-				wantRefusedAt(t, err, c.refusal)
+				refusaltest.WantAt(t, err, c.refusal)
 			} else if err != nil {
 				t.Fatalf("refused: %v", err)
 			}
@@ -73,7 +75,7 @@ func TestNewPolicyIsStrictAndLacksOnlyRules(t *testing.T) {
 		Name: "prod", DenyThreshold: 1, RequireReason: true, RequestTTL: 8 * time.Hour, ClaimTTL: time.Hour, MaxTTL: 8 * time.Hour,
 	})
 	policy := NewPolicy("prod")
-	wantRefusedAt(t, policy.Validate(), "rules: it is empty")
+	refusaltest.WantAt(t, policy.Validate(), "rules: it is empty")
 	policy.Rules = []Rule{rule("dba", 1, "dbas")}
 	if err := policy.Validate(); err != nil {
 		t.Errorf("refused: %v", err)
@@ -96,7 +98,7 @@ func TestApproverGroupNobodyCouldBeInIsRefusedAtItsField(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.group.Validate()
 			if c.refusal != "" {
-				wantRefusedAt(t, err, c.refusal)
+				refusaltest.WantAt(t, err, c.refusal)
 			} else if err != nil {
 				t.Fatalf("refused: %v", err)
 			}
@@ -142,4 +144,12 @@ func TestDefaultWindowIsAnHourOrTheMaximumIfThatIsShorter(t *testing.T) {
 func TestGroupsOfAPolicyAreListedOnceInOrder(t *testing.T) {
 	policy := prod(rule("a", 1, "leads", "dbas"), rule("b", 1, "dbas", "security"))
 	wantEqual(t, "groups", policy.Groups(), []string{"leads", "dbas", "security"})
+}
+
+func TestRevisionCountsTheWritesAndNamesTheLastWriter(t *testing.T) {
+	var revision Revision
+	for n, writer := range []string{"token-a", "token-b"} {
+		revision.Revise(start.Add(time.Duration(n)*time.Hour), writer)
+		wantEqual(t, "the revision", revision, Revision{Version: n + 1, UpdatedAt: start.Add(time.Duration(n) * time.Hour).UTC().Round(0), UpdatedBy: writer})
+	}
 }

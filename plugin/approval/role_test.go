@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/vault-jit/vault-jit/plugin/grant"
+	"github.com/vault-jit/vault-jit/plugin/refusal/refusaltest"
 )
 
 func TestRoleThatNobodyGuardsOrThatGivesNothingIsRefusedAtItsField(t *testing.T) {
@@ -27,7 +28,7 @@ func TestRoleThatNobodyGuardsOrThatGivesNothingIsRefusedAtItsField(t *testing.T)
 			c.change(&role)
 			err := role.Validate()
 			if c.refusal != "" {
-				wantRefusedAt(t, err, c.refusal)
+				refusaltest.WantAt(t, err, c.refusal)
 			} else if err != nil {
 				t.Fatalf("refused: %v", err)
 			}

@@ -14,6 +14,7 @@ import (
 // that all may use. The policies in the examples are files and nothing else.
 var arrows = map[string][]string{
 	"refusal":                      {},
+	"refusal/refusaltest":          {},
 	"text":                         {},
 	"session":                      {},
 	"grant":                        {},

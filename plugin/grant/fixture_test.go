@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
-
-	"github.com/vault-jit/vault-jit/plugin/refusal"
 )
 
 // secret is what role "dba" gives in these tests.
@@ -51,21 +49,6 @@ func wantRefusal(t rapid.TB, err error, fragment string) {
 	}
 	if !strings.Contains(err.Error(), fragment) {
 		t.Fatalf("refused with %q; it must say %q", err, fragment)
-	}
-}
-
-// wantRefusedAt fails unless the error is the wanted refusal: of exactly the field that stands before the first colon, and
-// with a sentence that goes on like that. Nothing before the colon is no field.
-func wantRefusedAt(t rapid.TB, err error, want string) {
-	t.Helper()
-	field, sentence, _ := strings.Cut(want, ": ")
-	refused := refusal.Of(err)
-	if refused == nil {
-		t.Fatalf("%v is no refusal; it must be refused with %q", err, want)
-	}
-	about := refusal.Refusal{Problem: refused.Problem, Advice: refused.Advice}
-	if refused.Field != field || !strings.HasPrefix(about.Error(), sentence) {
-		t.Fatalf("refused with the field %q and %q; it must be %q", refused.Field, about.Error(), want)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vault-jit/vault-jit/plugin/refusal/refusaltest"
 )
 
 func TestSecretThatCouldGiveNothingOrSomethingElseIsRefusedAtItsField(t *testing.T) {
@@ -104,7 +106,7 @@ func TestSecretThatCouldGiveNothingOrSomethingElseIsRefusedAtItsField(t *testing
 			c.change(&s)
 			err := s.Validate()
 			if c.refusal != "" {
-				wantRefusedAt(t, err, c.refusal)
+				refusaltest.WantAt(t, err, c.refusal)
 			} else if err != nil {
 				t.Fatalf("refused: %v", err)
 			}
@@ -150,7 +152,7 @@ func TestParametersOtherThanDeclaredAreRefusedAtTheirField(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := spec.Fill(c.given)
 			if c.refusal != "" {
-				wantRefusedAt(t, err, c.refusal)
+				refusaltest.WantAt(t, err, c.refusal)
 				return
 			}
 			if err != nil {
@@ -161,10 +163,10 @@ func TestParametersOtherThanDeclaredAreRefusedAtTheirField(t *testing.T) {
 	}
 
 	_, err := Secret{}.Fill(map[string]string{"db": "orders"})
-	wantRefusedAt(t, err, "parameters.db: there is no such parameter; this role accepts none")
+	refusaltest.WantAt(t, err, "parameters.db: there is no such parameter; this role accepts none")
 	// A pattern that got past Validate accepts nothing.
 	_, err = Secret{Parameters: Parameters{"db": {Pattern: "(", Default: "x"}}}.Fill(nil)
-	wantRefusedAt(t, err, `parameters.db: "(" is not a regular expression`)
+	refusaltest.WantAt(t, err, `parameters.db: "(" is not a regular expression`)
 }
 
 func TestRenderFillsInEveryStringAndNothingElse(t *testing.T) {
@@ -217,7 +219,7 @@ func TestRenderRefusesDataItCannotFillIn(t *testing.T) {
 		"data.a.b[0]": {"a": map[string]any{"b": []any{"{{.Requester.Metadata.db}}"}}},
 	} {
 		_, err := secretWith("x/y", data).Render(values(nil))
-		wantRefusedAt(t, err, "role: {{.Requester.Metadata.db}} in its "+field+` has no value: the requester's entity has no metadata "db"`)
+		refusaltest.WantAt(t, err, "role: {{.Requester.Metadata.db}} in its "+field+` has no value: the requester's entity has no metadata "db"`)
 	}
 }
 
@@ -226,7 +228,7 @@ func TestRenderRefusesRequestersTextThatApproversCouldNotRead(t *testing.T) {
 	v := values(nil)
 	v.Metadata = map[string]string{"team": "orders\u202e"}
 	_, err := secretWith("x/y", map[string]any{"a": "{{.Requester.Metadata.team}}"}).Render(v)
-	wantRefusedAt(t, err, "role: {{.Requester.Metadata.team}} in its data.a: it holds the control character U+202E")
+	refusaltest.WantAt(t, err, "role: {{.Requester.Metadata.team}} in its data.a: it holds the control character U+202E")
 }
 
 func TestRenderKeepsAbsentDataAbsent(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vault-jit/vault-jit/plugin/refusal/refusaltest"
 )
 
 // hostile are values that would change what a path means if they got into one.
@@ -82,7 +84,7 @@ func TestValueThatCannotBeUsedIsRefusedAtItsField(t *testing.T) {
 		v.Metadata, v.Aliases["mount"] = map[string]string{"team": "a"}, "alice"
 		c.change(&v)
 		_, err := spec.Render(v)
-		wantRefusedAt(t, err, c.refusal)
+		refusaltest.WantAt(t, err, c.refusal)
 	}
 }
 
@@ -98,7 +100,7 @@ func TestPathThatRendersToAnotherIsRefusedAtItsField(t *testing.T) {
 		"":              `role: its path "" would become "", which is another path`,
 	} {
 		_, err := secretWith(template, nil).Render(values(nil))
-		wantRefusedAt(t, err, refusal)
+		refusaltest.WantAt(t, err, refusal)
 	}
 }
 
@@ -188,10 +190,10 @@ func TestReferenceWithoutValueIsRefusedAtItsField(t *testing.T) {
 		"{{.Bogus}}": "role: {{.Bogus}} in its data.a has no value: it is not known",
 	} {
 		_, err := v.substitute("data.a", template, checkUnambiguous)
-		wantRefusedAt(t, err, refusal)
+		refusaltest.WantAt(t, err, refusal)
 	}
 	_, err := v.substitute("data.a", "{{.Parameters.a}} {{.Parameters.b}}", checkUnambiguous)
-	wantRefusedAt(t, err, "parameters.a: ") // one at a time
+	refusaltest.WantAt(t, err, "parameters.a: ") // one at a time
 }
 
 func TestValueIsNotExpandedAgain(t *testing.T) {
