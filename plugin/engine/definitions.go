@@ -24,16 +24,17 @@ type definition[T any, P definable[T]] struct {
 	synopsis, help           string
 
 	catalogue *store.Catalogue[T]
-	// define is the definition with the given fields, show what a read shows of it.
+	// define, if it is not nil, is the definition with the given fields in place of what [wire.Define] makes; show, if it
+	// is not nil, is what a read shows in place of what [wire.Show] does.
 	define func(name string, current *T, given map[string]any) (T, error)
 	show   func(T) (map[string]any, error)
-	// check refuses one that names what does not exist. It asks the storage only.
+	// check, if it is not nil, refuses one that names what does not exist. It asks the storage only.
 	check func(ctx context.Context, c *call, value T) error
 	// foresee, if it is not nil, refuses one that could never work, and tells of one that may not. It may ask Vault.
 	foresee func(ctx context.Context, c *call, value T) (warnings []string, err error)
 	// warn, if it is not nil, tells what to know of one that is stored.
 	warn func(ctx context.Context, c *call, value T) (warnings []string, err error)
-	// usedBy lists what still names the definition, in words.
+	// usedBy, if it is not nil, lists what still names the definition, in words.
 	usedBy func(ctx context.Context, s logical.Storage, name string) ([]string, error)
 }
 
@@ -46,6 +47,20 @@ type definable[T any] interface {
 
 func (def definition[T, P]) paths(b *backend) []*framework.Path {
 	name := wire.NameField(def.kind)
+	if def.define == nil {
+		def.define = func(name string, current *T, given map[string]any) (T, error) {
+			return wire.Define(def.table, name, current, given)
+		}
+	}
+	if def.show == nil {
+		def.show = func(value T) (map[string]any, error) { return wire.Show(def.table, value) }
+	}
+	if def.check == nil {
+		def.check = func(context.Context, *call, T) error { return nil }
+	}
+	if def.usedBy == nil {
+		def.usedBy = func(context.Context, logical.Storage, string) ([]string, error) { return nil, nil }
+	}
 	return []*framework.Path{b.accept(wire.Table{}, &framework.Path{
 		Pattern:         def.collection + "/?",
 		DisplayAttrs:    display(def.collection),

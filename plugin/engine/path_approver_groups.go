@@ -20,12 +20,7 @@ func (b *backend) pathApproverGroups() []*framework.Path {
 looked up at every decision and again at the claim. Fields that are not given stay as they are. A group that a policy names
 cannot be deleted.`,
 		catalogue: b.store.Groups,
-		define: func(name string, current *approval.ApproverGroup, given map[string]any) (approval.ApproverGroup, error) {
-			return wire.Define(wire.ApproverGroupTable, name, current, given)
-		},
-		show:  func(g approval.ApproverGroup) (map[string]any, error) { return wire.Show(wire.ApproverGroupTable, g) },
-		check: func(context.Context, *call, approval.ApproverGroup) error { return nil },
-		warn:  warnOfGroup,
+		warn:      warnOfGroup,
 		usedBy: func(ctx context.Context, s logical.Storage, name string) ([]string, error) {
 			return listUsers(ctx, s, "policy", b.store.Policies, func(p approval.Policy) bool { return slices.Contains(p.Groups(), name) })
 		},

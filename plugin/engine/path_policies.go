@@ -19,7 +19,6 @@ func (b *backend) pathPolicies() []*framework.Path {
 one and under the policy as it is then, so tightening a policy reaches requests that are already approved, and loosening does not.
 Fields that are not given stay as they are. A policy that a role names cannot be deleted.`,
 		catalogue: b.store.Policies,
-		define:    definePolicy,
 		show:      showPolicy,
 		check:     checkGroupsExist,
 		foresee:   foreseePolicy,

@@ -1,10 +1,7 @@
 package engine
 
 import (
-	"context"
-
 	"github.com/hashicorp/vault/sdk/framework"
-	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
 	"github.com/vault-jit/vault-jit/plugin/wire"
@@ -26,6 +23,5 @@ made again. Fields that are not given stay as they are.`,
 		show:      wire.ShowRole,
 		check:     checkPolicyExists,
 		warn:      warnOfRole,
-		usedBy:    func(context.Context, logical.Storage, string) ([]string, error) { return nil, nil },
 	}.paths(b)
 }

@@ -10,10 +10,6 @@ import (
 	"github.com/vault-jit/vault-jit/plugin/wire"
 )
 
-func definePolicy(name string, current *approval.Policy, given map[string]any) (approval.Policy, error) {
-	return wire.Define(wire.PolicyTable, name, current, given)
-}
-
 // showPolicy shows the default window as it is, whether or not somebody chose it.
 func showPolicy(policy approval.Policy) (map[string]any, error) {
 	policy.DefaultTTL = policy.WindowDefault()

@@ -13,7 +13,7 @@ import (
 // Merge is a value of the core with the given fields of the table in place of its own. The core's type has the names of
 // the table in its JSON; given holds values that [Table.Decode] accepted.
 func Merge[T any](table Table, value T, given map[string]any) (T, error) {
-	object, err := toObject(value)
+	object, err := Encode(value)
 	if err != nil {
 		return value, err
 	}
@@ -27,14 +27,14 @@ func Define[T any](table Table, name string, current *T, given map[string]any) (
 	if current == nil {
 		current, given = new(T), table.complete(given)
 	}
-	value, err := Merge(table, *current, given)
+	object, err := Encode(*current)
 	if err != nil {
-		return value, err
+		return *current, err
 	}
-	return Merge(nameTable, value, map[string]any{"name": name})
+	table.mergeInto(object, given)
+	object["name"] = name
+	return fromObject[T](object)
 }
-
-var nameTable = Table{Fields: []Field{NameField("definition")}}
 
 // complete is what was given, and the defaults.
 func (t Table) complete(given map[string]any) map[string]any {
@@ -54,7 +54,7 @@ func (t Table) mergeInto(object, given map[string]any) {
 // Show is a value of the core as the table's fields show it, the sensitive ones left out. What the core leaves out of its
 // JSON is shown as the zero value of its type.
 func Show(table Table, value any) (map[string]any, error) {
-	object, err := toObject(value)
+	object, err := Encode(value)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (t Table) Summarise(shown map[string]any) map[string]any {
 // EncodeWhole is what a client sends of an object, so that the engine has exactly that: every accepted field. A sensitive one
 // is sent only if it has a value, because an answer never gives it back.
 func EncodeWhole(table Table, value any) (map[string]any, error) {
-	object, err := toObject(value)
+	object, err := Encode(value)
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +120,6 @@ func (f Field) part(value any) any {
 		return accepted
 	})
 }
-
-// Encode gives the fields of a generated struct, by name.
-func Encode(value any) (map[string]any, error) { return toObject(value) }
 
 // Read fills a generated struct, or whatever else has the API's field names, from an answer. Fields that this release
 // does not know are left out.
@@ -213,22 +210,27 @@ func asInt(value any) (int64, bool) {
 	return 0, false
 }
 
-// toObject is a value as its JSON has it. Numbers keep their digits.
-func toObject(value any) (map[string]any, error) {
+// Encode gives the fields of a struct by name, as its JSON has them. Numbers keep their digits.
+func Encode(value any) (map[string]any, error) {
 	if object, ok := value.(map[string]any); ok {
 		return maps.Clone(object), nil
 	}
-	text, err := json.Marshal(value)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a %T: %w", value, err)
-	}
 	var object map[string]any
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	if err := decoder.Decode(&object); err != nil {
-		return nil, fmt.Errorf("decoding a %T: %w", value, err)
+	return object, recode(value, &object)
+}
+
+// recode fills into with what the JSON of a value has. Numbers keep their digits: what approvers see is what is executed.
+func recode(value, into any) error {
+	text, err := json.Marshal(value)
+	if err == nil {
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.UseNumber()
+		err = decoder.Decode(into)
 	}
-	return object, nil
+	if err != nil {
+		return fmt.Errorf("recoding a %T: %w", value, err)
+	}
+	return nil
 }
 
 // fromObject is a value of the core out of its JSON.

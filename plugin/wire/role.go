@@ -1,9 +1,6 @@
 package wire
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"maps"
 
 	"github.com/vault-jit/vault-jit/plugin/approval"
@@ -90,16 +87,7 @@ const grantType = "grant_type"
 // SpecificationOf is what a request gives, as it is shown. The fields of a rendered grant have the names of the table.
 func SpecificationOf(g grant.Rendered) (Specification, error) {
 	shown := Specification{GrantType: string(g.Kind), Data: map[string]any{}}
-	text, err := json.Marshal(g)
-	if err == nil {
-		decoder := json.NewDecoder(bytes.NewReader(text))
-		decoder.UseNumber() // what approvers see is what is executed
-		err = decoder.Decode(&shown)
-	}
-	if err != nil {
-		return shown, fmt.Errorf("showing what a request gives: %w", err)
-	}
-	return shown, nil
+	return shown, recode(g, &shown)
 }
 
 // isOfRole reports whether a field is the role's own, not part of what it gives.
@@ -108,11 +96,11 @@ func isOfRole(name string) bool {
 	return own
 }
 
-var roleNames, _ = toObject(approval.Role{})
+var roleNames, _ = Encode(approval.Role{})
 
 // flattenRole puts what a role gives, which is stored under its kind, beside the role's own fields.
 func flattenRole(role approval.Role) (map[string]any, error) {
-	object, err := toObject(role)
+	object, err := Encode(role)
 	if err != nil {
 		return nil, err
 	}

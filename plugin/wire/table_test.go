@@ -75,7 +75,7 @@ func TestStructsHaveTheFieldsOfTheirTables(t *testing.T) {
 		t.Errorf("there are %d tables; this test knows %d structs", len(Tables), len(structs))
 	}
 	for _, table := range Tables {
-		object, err := toObject(structs[table.Name])
+		object, err := Encode(structs[table.Name])
 		if err != nil {
 			t.Fatal(err)
 		}
