@@ -89,11 +89,14 @@ func (r *requestResource) planClaimID(ctx context.Context, state object.Values, 
 	}
 	id := state.Text("id")
 	r.data.Run.NotePlanned(id)
-	request, err := r.readRequest(ctx, id)
 	// An apply plans again. A request that ended since the plan must not turn this into no change: the update says so.
+	if seen == seenWaiting {
+		return unknownText
+	}
+	request, err := r.readRequest(ctx, id)
 	switch {
-	case errors.Is(err, client.ErrAbsent) && seen != seenWaiting: // there is nothing to claim
-	case seen == seenWaiting || err != nil || run.Waits(request):
+	case errors.Is(err, client.ErrAbsent): // there is nothing to claim
+	case err != nil || run.Waits(request):
 		return unknownText
 	}
 	return state["id"]
